@@ -1,0 +1,6138 @@
+#!/usr/bin/env python3
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["scim2-models>=0.12.3,<0.13"]
+# ///
+"""A SCIM 2.0 service provider in one file (RFC 7643, RFC 7644, RFC 9865).
+
+scim2-models says what a resource may hold (RFC 7643); this file says what a service
+provider does with it (RFC 7644). Run it, copy it, or read it from top to bottom beside
+the RFC: nothing is used before it is explained.
+
+Part I. The data
+1. Errors (RFC 7644 §3.12): StatusException, error_body
+2. Deviations from the RFCs, and their one gate: DEVIATIONS, Gate
+3. Schemas and resource types (RFC 7643 §2.2, §3, §6, §7): Attribute, ResourceType
+4. Values (RFC 7643 §2.3 to §2.5): read_value
+
+Part II. The languages
+5. Filters and paths, syntax (RFC 7644 §3.4.2.2, §3.5.2, §3.10): parse_filter, parse_path
+6. Filters and sorting, meaning (RFC 7644 §3.4.2.2, §3.4.2.3): compile_filter, sort_key
+7. Resources in a request (RFC 7643 §3, RFC 7644 §3.3): read_resource
+8. PATCH (RFC 7644 §3.5.2): apply_patch
+9. Representations (RFC 7644 §3.4.2.5, §3.9; RFC 7643 §7): represent
+
+Part III. The service provider
+10. The store, where a builder puts a database: Store
+11. The directory: references, memberships, versions (RFC 7643 §4): Directory
+12. Operations on resources (RFC 7644 §3.3 to §3.6): create_resource, modify_resource
+13. Cursors (RFC 9865): seal_cursor, open_cursor
+14. Queries (RFC 7644 §3.4.2, §3.4.3): query_resources
+15. Bulk (RFC 7644 §3.7): execute_bulk
+16. Discovery (RFC 7644 §4, RFC 7643 §5): read_configuration, discovery_documents
+
+Part IV. The wire
+17. Requests and replies (RFC 7644 §3.1, §3.8, §3.14): Request, Reply
+18. Who may ask (RFC 7644 §2): authenticate
+19. Where the server is, and who may write to it (RFC 7643 §3.1): find_base
+20. Routes (RFC 7644 §3.2): ROUTES, handle
+21. The WSGI application: Application, create_app
+22. The HTTP server (RFC 9112): Server, running_server
+
+Part V. The test double
+23. What clients did wrong: Journal
+24. Dump and load: dump_resources, load_resources
+
+Part VI. The command line
+25. Options, files and signals: build_parser, main
+
+The journey of a PATCH: `Connection` reads its bytes from the socket and calls the WSGI
+application; `Application` finds out who asks, and of which directory; `ROUTES` lead to
+`patch_resource`, which reads the operations from JSON; `modify_resource` takes the lock
+and the stored resource and lets `apply_patch` make a new one: each path is parsed by
+`parse_path`, found in the schema by `resolve`, and each value read by `read_value`.
+`Directory.save` gives it a version, swaps it into the `Store` and touches all that
+shows something of it; `Directory.render` turns it into JSON, and the bytes go back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import bisect
+import contextlib
+import difflib
+import hashlib
+import hmac
+import ipaddress
+import itertools
+import json
+import logging
+import math
+import operator
+import os
+import re
+import secrets
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import time
+import unicodedata
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache, partial
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
+from io import BytesIO
+from pathlib import Path
+from socketserver import ThreadingMixIn
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from wsgiref.simple_server import WSGIServer
+
+try:
+    import scim2_models
+except ImportError:
+    sys.exit("scim2_server needs scim2-models: python3 -m pip install scim2-models")
+
+from scim2_models import (
+    ConflictException,
+    ExpiredCursorException,
+    ForbiddenException,
+    InvalidCountException,
+    InvalidCursorException,
+    InvalidFilterException,
+    InvalidPathException,
+    InvalidSyntaxException,
+    InvalidValueException,
+    MutabilityException,
+    NoTargetException,
+    NotFoundException,
+    NotImplementedException,
+    PayloadTooLargeException,
+    PreconditionFailedException,
+    SCIMException,
+    UniquenessException,
+)
+
+if TYPE_CHECKING:
+    import ssl
+
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+__version__ = "0.1.0"
+
+CORE = "urn:ietf:params:scim:schemas:core:2.0:"
+MESSAGES = "urn:ietf:params:scim:api:messages:2.0:"
+USER, GROUP = CORE + "User", CORE + "Group"
+ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
+MEDIA_TYPE = "application/scim+json"
+
+# Limits of what a request may ask; each error names the one that it met.
+MAX_BODY = 10 * 2**20  # bytes; 413
+MAX_DEPTH = 64  # of JSON: a resource needs five
+MAX_FILTER_LENGTH = 64 * 1024  # characters
+MAX_NESTING = 32  # parentheses and brackets of a filter
+MAX_ATTRIBUTES = 500  # names in attributes or excludedAttributes
+MAX_TARGET = 64 * 1024  # bytes of the request line; 414
+MAX_HEAD = 128 * 1024  # bytes of request line and headers; 431
+MAX_HEADERS = 100  # header fields; 431
+MAX_TENANTS = 1000  # that --dynamic-tenants creates
+MAX_CONNECTIONS = 900  # open at once; the longest idle one makes room
+IDLE_TIMEOUT = 60.0  # seconds between two requests of a connection
+REQUEST_TIMEOUT = 30.0  # seconds from the first byte of a request to its last
+
+logger = logging.getLogger("scim2_server")
+
+Resource = dict[str, Any]
+"""A stored JSON object (RFC 7643 §3). It is never changed, only replaced by another."""
+
+
+# ##### Part I. The data #####
+
+
+# === 1. Errors (RFC 7644 §3.12): StatusException, error_body ===
+#
+# An error is raised as one of scim2-models' exceptions: the class is the scimType, and
+# `detail` tells the author of a client what to fix. One place, `Application.answer`,
+# turns exceptions into replies.
+
+
+class StatusException(SCIMException):
+    """An HTTP status for which neither the RFC nor scim2-models has a name."""
+
+    def __init__(
+        self, status: int, detail: str, headers: Iterable[tuple[str, str]] = ()
+    ) -> None:
+        super().__init__(detail=detail)
+        self.status = status
+        self.headers = list(headers)
+
+
+class SensitiveException(scim2_models.SensitiveException):
+    """A request that would disclose a secret: 403 (RFC 7644 §7.5.2)."""
+
+    status = 403
+
+
+def error_body(error: SCIMException) -> Resource:
+    """Answer the JSON of an error (RFC 7644 §3.12).
+
+    >>> error_body(NotFoundException(detail="There is no user 5."))["status"]
+    '404'
+    """
+    body = {"schemas": [MESSAGES + "Error"], "status": str(error.status)}
+    if error.scim_type:
+        body["scimType"] = error.scim_type
+    return body | {"detail": error.detail}
+
+
+def clip(value: object, length: int = 60) -> str:
+    """Answer a value of a client's as a detail may quote it."""
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    text = text.encode("utf-8", "replace").decode()
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Answer a hint at the name that was meant, or nothing."""
+    by_lower = {each.lower(): each for each in known}
+    found = difflib.get_close_matches(name.lower()[:100], by_lower, 1)
+    return f" (did you mean '{by_lower[found[0]]}'?)" if found else ""
+
+
+# === 2. Deviations from the RFCs, and their one gate: DEVIATIONS, Gate ===
+#
+# Shipped identity providers send what the RFCs do not allow. The code that meets such a
+# departure calls `Gate.meet` with its code in this table: the gate records it, and the
+# reply says so in its `Scim-Deviation` header; or the gate refuses it with the scimType
+# of the table. Nothing else in this file is lenient.
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """A departure from the RFCs: what it is, who sends it, and what becomes of it."""
+
+    code: str
+    rfc: str
+    sent_by: str
+    accepted_from: str  # the least tolerance that accepts it
+    scim_type: str  # of the refusal
+    meaning: str
+    send_instead: str
+
+
+ROWS = (
+    # code, RFC, sent by, accepted from, refused with, meaning, send instead
+    (
+        *("op-case", "RFC 7644 §3.5.2", "Entra ID", "standard", "invalidSyntax"),
+        "`op` is not spelt in lower case",
+        '"add", "remove" or "replace"',
+    ),
+    (
+        *("boolean-as-string", "RFC 7643 §2.3.2", "Entra ID"),
+        *("standard", "invalidValue", "a boolean comes as a string"),
+        "true or false, without quotes",
+    ),
+    (
+        *("boolean-as-number", "RFC 7643 §2.3.2", "small connectors"),
+        *("lenient", "invalidValue", "a boolean comes as 0 or 1"),
+        "true or false",
+    ),
+    (
+        *("remove-with-value", "RFC 7644 §3.5.2.2", "Entra ID, JumpCloud"),
+        *("standard", "invalidValue"),
+        "a remove names what to remove in `value`",
+        'a path with a filter, as in members[value eq "2819c223"]',
+    ),
+    (
+        *("add-creates", "RFC 7644 §3.5.2.1", "Entra ID", "standard", "noTarget"),
+        "an add whose value filter matches nothing makes the element it describes",
+        "an add of the whole element to the attribute",
+    ),
+    (
+        *("replace-creates", "RFC 7644 §3.5.2.3", "Entra ID", "lenient", "noTarget"),
+        "a replace whose value filter matches nothing makes the element it describes",
+        "an add of the whole element to the attribute",
+    ),
+    (
+        *("value-for-complex", "RFC 7643 §2.3.8", "Entra ID"),
+        *("standard", "invalidValue", "a complex attribute comes as its bare value"),
+        'an object, as in {"value": "2819c223"}',
+    ),
+    (
+        *("empty-clears", "RFC 7643 §2.5", "Entra ID", "standard", "invalidValue"),
+        'a complex attribute is cleared with ""',
+        "a remove, or null",
+    ),
+    (
+        *("path-as-key", "RFC 7644 §3.5.2", "Entra ID", "standard", "invalidPath"),
+        "the value of an operation without path has paths for keys",
+        "an operation with that path, or nested objects",
+    ),
+    (
+        *("unknown-key", "RFC 7644 §3.5.2", "Entra ID", "standard", "invalidSyntax"),
+        "a message has a member that the RFC does not define",
+        "the message without it",
+    ),
+    (
+        *("unknown-attribute", "RFC 7643 §3", "Entra ID, others"),
+        *("standard", "invalidSyntax"),
+        "a resource has an attribute that no schema declares",
+        "the resource without it, or a schema that declares it",
+    ),
+    (
+        *("unknown-path", "RFC 7644 §3.5.2", "old mappings", "lenient", "invalidPath"),
+        "the path of an operation names an attribute that no schema declares",
+        "the path of a declared attribute",
+    ),
+    (
+        *("unqualified-attribute", "RFC 7644 §3.10", "Entra ID"),
+        *("standard", "invalidFilter"),
+        "an attribute of an extension comes without its URN",
+        "the URN of the extension, a colon, and the name",
+    ),
+    (
+        *("unknown-filter-attribute", "RFC 7644 §3.4.2.2", "scripts"),
+        *("lenient", "invalidFilter"),
+        "a filter names an attribute that no schema declares",
+        "a declared attribute",
+    ),
+    (
+        *("unknown-schema", "RFC 7643 §3.3", "Entra ID", "standard", "invalidSyntax"),
+        "a schema is named that is not one of the resource type's",
+        "only schemas that /ResourceTypes lists",
+    ),
+    (
+        *("array-for-single", "RFC 7643 §2.2", "Entra ID", "standard", "invalidValue"),
+        "an operation gives a single-valued attribute an array of one",
+        "the value itself",
+    ),
+    (
+        *("single-for-array", "RFC 7643 §2.4", "small connectors"),
+        *("lenient", "invalidValue"),
+        "a multi-valued attribute comes as one value instead of an array",
+        "an array of one",
+    ),
+    (
+        *("path-compare", "RFC 7644 §3.4.2.2", "Entra ID"),
+        *("standard", "invalidFilter"),
+        "a filter compares a sub-attribute after the brackets",
+        'both conditions inside, as in emails[type eq "work" and value eq "a@b"]',
+    ),
+    (
+        *("unquoted-value", "RFC 7644 §3.4.2.2", "docs, scripts"),
+        *("lenient", "invalidFilter", "a filter has a string without quotes"),
+        "the string in double quotes",
+    ),
+    (
+        *("missing-schemas", "RFC 7643 §3", "OneLogin, scripts"),
+        *("standard", "invalidSyntax", "`schemas` is missing, or lacks its own URN"),
+        "the URN of the message or resource in `schemas`",
+    ),
+    (
+        *("undeclared-extension", "RFC 7643 §3.3", "scripts"),
+        *("standard", "invalidSyntax"),
+        "a resource has attributes of an extension that `schemas` does not name",
+        "the URN of the extension in `schemas`",
+    ),
+    (
+        *("dangling-reference", "RFC 7643 §2.3.7", "many", "standard", "invalidValue"),
+        "a reference names no resource that is served here",
+        "the id of a resource that exists",
+    ),
+    (
+        *("duplicate-json-key", "RFC 8259 §4", "hand-made JSON"),
+        *("standard", "invalidSyntax", "one JSON object has the same key twice"),
+        "each key once",
+    ),
+)
+DEVIATIONS = {row[0]: Deviation(*row) for row in ROWS}
+TOLERANCES = ("strict", "standard", "lenient")
+REFUSALS: dict[str, type[SCIMException]] = {
+    each.scim_type: each
+    for each in (
+        *(InvalidFilterException, InvalidPathException, InvalidSyntaxException),
+        *(InvalidValueException, NoTargetException),
+    )
+}
+
+
+def accepted_codes(
+    tolerance: str, accept: Iterable[str] = (), refuse: Iterable[str] = ()
+) -> frozenset[str]:
+    """Answer the codes that a tolerance accepts, with single ones turned on or off.
+
+    Raises ValueError for an unknown tolerance or code, or a code in both.
+    """
+    if tolerance not in TOLERANCES:
+        known = ", ".join(TOLERANCES)
+        raise ValueError(f"unknown tolerance '{tolerance}': it is one of {known}")
+    accept, refuse = set(accept), set(refuse)
+    for code in sorted(accept | refuse):
+        if code not in DEVIATIONS:
+            raise ValueError(
+                f"unknown deviation '{code}'{nearest(code, DEVIATIONS)}: "
+                f"the codes are {', '.join(DEVIATIONS)}"
+            )
+    if both := accept & refuse:
+        raise ValueError(f"'{min(both)}' is both accepted and refused")
+    level = TOLERANCES.index(tolerance)
+    codes = {
+        code
+        for code, row in DEVIATIONS.items()
+        if TOLERANCES.index(row.accepted_from) <= level
+    }
+    return frozenset((codes | accept) - refuse)
+
+
+class Gate:
+    """What one request was accepted with in spite of the RFCs; refuses the rest."""
+
+    __slots__ = ("accepted", "met", "refused")
+
+    def __init__(self, accepted: frozenset[str] = frozenset()) -> None:
+        self.accepted = accepted
+        self.met: dict[str, str] = {}  # code: the first example
+        self.refused: dict[str, str] = {}
+
+    def meet(
+        self, code: str, example: str, error: type[SCIMException] | None = None
+    ) -> None:
+        """Record this deviation, or refuse it.
+
+        `example` says what was met and where, without secrets. `error` replaces the
+        table's exception where the same deviation is met in another language.
+        """
+        if code in self.accepted:
+            self.met.setdefault(code, example)
+            return
+        self.refused.setdefault(code, example)
+        row = DEVIATIONS[code]
+        admit = f"--accept {code}"
+        if row.accepted_from == "lenient":
+            admit += " or --tolerance lenient"
+        raise (error or REFUSALS[row.scim_type])(
+            detail=f"{example}: {row.meaning} ({code}, {row.rfc}). "
+            f"Send {row.send_instead}; or start the server with {admit}."
+        )
+
+    def join(self, other: Gate) -> None:
+        """Take over what a part of the request was accepted and refused with."""
+        self.met = other.met | self.met
+        self.refused = other.refused | self.refused
+
+
+# === 3. Schemas and resource types (RFC 7643 §2.2, §3, §6, §7): Attribute, ResourceType ===
+#
+# The characteristics of attributes drive everything: what is read, found, compared,
+# changed and shown. They are compiled once from the schemas that are served. An
+# extension is one more complex attribute, whose name is its URN (RFC 7643 §3.3).
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attribute:
+    """An attribute and its characteristics (RFC 7643 §2.2, §7)."""
+
+    name: str
+    type: str
+    path: str  # as filters and errors spell it
+    multi_valued: bool = False
+    required: bool = False
+    case_exact: bool = False
+    mutability: str = "readWrite"
+    returned: str = "default"
+    uniqueness: str = "none"
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+    """The sub-attributes, by their names in lower case (RFC 7643 §2.1)."""
+    refers: tuple[str, ...] = ()
+    """The resource types, by name, of which `value` can be an id."""
+    computed: bool = False
+    """Whether the server works it out from other resources or the request."""
+    demands: bool = False
+    """Whether a sub-attribute is required."""
+    hides: bool = False
+    """Whether a sub-attribute is never returned."""
+
+    @property
+    def is_complex(self) -> bool:
+        return self.type == "complex"
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether it is never returned, and so never kept (RFC 7643 §7)."""
+        return self.returned == "never"
+
+
+Chain = tuple[Attribute, ...]
+"""The way to an attribute: the extension, if any, the attribute, the sub-attribute."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ResourceType:
+    """A resource type and the attributes of its schemas (RFC 7643 §6)."""
+
+    name: str
+    endpoint: str
+    schema: str
+    extensions: Mapping[str, Attribute]  # by URN in lower case
+    attributes: Mapping[str, Attribute]  # common, core, and the extensions by URN
+    required: tuple[Attribute, ...]
+    unique: tuple[Chain, ...]
+    indexed: tuple[Chain, ...]  # what `Store` finds without looking at every resource
+    references: tuple[Chain, ...]  # complex attributes whose `value` is an id
+
+    @property
+    def members(self) -> Attribute | None:
+        """The attribute that makes a group of it (RFC 7643 §4.2)."""
+        found = self.attributes.get("members")
+        return found if found and found.refers and found.multi_valued else None
+
+    @property
+    def groups(self) -> Attribute | None:
+        """The attribute that lists the groups it is a member of (RFC 7643 §4.1.2)."""
+        found = self.attributes.get("groups")
+        return found if found and found.computed else None
+
+
+COMMON: list[dict[str, Any]] = json.loads("""[
+{"name": "schemas", "type": "string", "multiValued": true, "returned": "always"},
+{"name": "id", "type": "string", "caseExact": true, "mutability": "readOnly",
+ "returned": "always"},
+{"name": "externalId", "type": "string", "caseExact": true},
+{"name": "meta", "type": "complex", "mutability": "readOnly", "subAttributes": [
+ {"name": "resourceType", "type": "string", "caseExact": true},
+ {"name": "created", "type": "dateTime"}, {"name": "lastModified", "type": "dateTime"},
+ {"name": "location", "type": "reference", "caseExact": true, "computed": true},
+ {"name": "version", "type": "string", "caseExact": true}]}]""")
+"""The attributes of every resource (RFC 7643 §3, §3.1)."""
+COMMON_NAMES = {each["name"].lower() for each in COMMON}
+CHARACTERISTICS: dict[str, tuple[Any, ...]] = {  # the default comes first
+    "multiValued": (False, True),
+    "required": (False, True),
+    "caseExact": (False, True),
+    "mutability": ("readWrite", "readOnly", "immutable", "writeOnly"),
+    "returned": ("default", "always", "never", "request"),
+    "uniqueness": ("none", "server", "global"),
+}
+TYPES = (
+    *("string", "boolean", "decimal", "integer"),
+    *("dateTime", "binary", "reference", "complex"),
+)
+
+
+COMPUTED = ("$ref", "type", "display", "displayname")
+"""What is worked out beside a `value` that is the id of a resource."""
+
+
+def compile_attribute(
+    document: Mapping[str, Any], above: str, types: Iterable[str]
+) -> Attribute:
+    """Compile an attribute of a schema; `types` are the names of those served.
+
+    Raises ValueError for a characteristic that RFC 7643 §7 does not know.
+    """
+    path = above + str(document["name"])
+    if document.get("type", "string") not in TYPES:
+        raise ValueError(f"attribute '{path}' has no type '{document['type']}'")
+    values = {}
+    for name, known in CHARACTERISTICS.items():
+        values[name] = document.get(name, known[0])
+        if values[name] not in known:
+            raise ValueError(f"attribute '{path}' has no {name} '{values[name]}'")
+    below = {
+        each["name"].lower(): compile_attribute(each, path + ".", types)
+        for each in document.get("subAttributes") or []
+    }
+    refers: tuple[str, ...] = ()
+    if "value" in below and "$ref" in below:
+        served = set(types)
+        ref = next(x for x in document["subAttributes"] if x["name"].lower() == "$ref")
+        refers = tuple(x for x in ref.get("referenceTypes") or [] if x in served)
+    if refers:
+        below = {
+            name: replace(each, computed=True) if name in COMPUTED else each
+            for name, each in below.items()
+        }
+    read_only = values["mutability"] == "readOnly"
+    return Attribute(
+        name=sys.intern(str(document["name"])),
+        type=document.get("type", "string"),
+        path=path,
+        multi_valued=values["multiValued"],
+        required=values["required"],
+        case_exact=values["caseExact"],
+        mutability=values["mutability"],
+        returned=values["returned"],
+        uniqueness=values["uniqueness"],
+        attributes=below,
+        demands=any(each.required or each.demands for each in below.values()),
+        hides=any(each.is_secret or each.hides for each in below.values()),
+        refers=refers,
+        computed=document.get("computed", False)
+        or (path.rpartition(":")[2] == "groups" and read_only and bool(refers)),
+    )
+
+
+RESERVED = {
+    *("me", "bulk", "healthz", ".search"),
+    *("schemas", "resourcetypes", "serviceproviderconfig"),
+}
+"""Endpoints that the RFC has given away (RFC 7644 §3.2)."""
+
+
+def compile_types(
+    schemas: Iterable[Mapping[str, Any]], types: Sequence[Mapping[str, Any]]
+) -> dict[str, ResourceType]:
+    """Compile resource types, by name, from the documents of both (RFC 7643 §6, §7).
+
+    Raises ValueError when a document is invalid or names what is not there.
+    """
+    by_urn = {str(each["id"]).lower(): each for each in schemas}
+    names = [str(each["name"]) for each in types]
+    compiled = {}
+    for document in types:
+        compiled[document["name"]] = compile_type(document, by_urn, names)
+    endpoints = [each.endpoint.lower() for each in compiled.values()]
+    for endpoint in endpoints:
+        whole = re.fullmatch(r"/[a-z0-9._~-]+", endpoint)
+        if not whole or endpoint[1:] in RESERVED or endpoints.count(endpoint) > 1:
+            raise ValueError(
+                f"the endpoint '{endpoint}' is no path of one segment, or taken"
+            )
+    if len(compiled) < len(types):
+        raise ValueError("two resource types have one name")
+    return compiled
+
+
+def compile_type(
+    document: Mapping[str, Any],
+    schemas: Mapping[str, Mapping[str, Any]],
+    names: Sequence[str],
+) -> ResourceType:
+    """Compile one resource type (RFC 7643 §6)."""
+    attributes = {
+        each["name"].lower(): compile_attribute(each, "", ()) for each in COMMON
+    }
+    extensions: dict[str, Attribute] = {}
+
+    def schema(urn: str) -> Mapping[str, Any]:
+        if urn.lower() in schemas:
+            return schemas[urn.lower()]
+        kind = document["name"]
+        raise ValueError(f"resource type '{kind}' needs schema {urn}: not served")
+
+    for each in schema(document["schema"]).get("attributes") or []:
+        if each["name"].lower() not in COMMON_NAMES:
+            attributes[each["name"].lower()] = compile_attribute(each, "", names)
+    for extension in document.get("schemaExtensions") or []:
+        found = schema(extension["schema"])
+        urn = str(found["id"])
+        below = {
+            each["name"].lower(): compile_attribute(each, urn + ":", names)
+            for each in found.get("attributes") or []
+        }
+        extensions[urn.lower()] = Attribute(
+            name=sys.intern(urn),
+            type="complex",
+            path=urn,
+            required=bool(extension.get("required")),
+            attributes=below,
+            demands=any(each.required or each.demands for each in below.values()),
+            hides=any(each.is_secret or each.hides for each in below.values()),
+        )
+    attributes |= extensions
+    chains = list(walk(attributes))
+    references = tuple(c for c in chains if c[-1].refers and not c[0].computed)
+    unique = tuple(c for c in chains if c[-1].uniqueness != "none")
+    looked_up = [
+        attributes[n] for n in ("externalid", "displayname") if n in attributes
+    ]
+    return ResourceType(
+        name=document["name"],
+        endpoint=document["endpoint"],
+        schema=str(schema(document["schema"])["id"]),
+        extensions=extensions,
+        attributes=attributes,
+        required=tuple(each for each in attributes.values() if each.required),
+        unique=unique,
+        indexed=(
+            *unique,
+            *((each,) for each in looked_up if (each,) not in unique),
+            *((*chain, chain[-1].attributes["value"]) for chain in references),
+        ),
+        references=references,
+    )
+
+
+def walk(attributes: Mapping[str, Attribute], above: Chain = ()) -> Iterator[Chain]:
+    """Yield the chain of every attribute and sub-attribute."""
+    for attribute in attributes.values():
+        yield (*above, attribute)
+        yield from walk(attribute.attributes, (*above, attribute))
+
+
+CORRECTIONS: list[tuple[str, str, dict[str, Any] | None, str]] = [
+    # schema, attribute, characteristics (None: no such attribute), reason
+    (ENTERPRISE, "manager.value", {"required": False}, "a client may send $ref alone"),
+    (ENTERPRISE, "manager.$ref", {"required": False}, "the server computes it"),
+    (USER, "addresses.primary", None, "§4.1.2 and §8.7.1 give addresses none"),
+    (GROUP, "members.display", {"mutability": "readOnly"}, "the server computes it"),
+    (GROUP, "displayName", {"required": True}, "§4.2 says REQUIRED, §8.7.1 forgot it"),
+]
+
+
+def default_documents() -> dict[str, list[dict[str, Any]]]:
+    """Answer the built-in schemas and resource types (RFC 7643 §8.6, §8.7.1).
+
+    They are those of scim2-models' classes with `CORRECTIONS`.
+    """
+    classes = scim2_models.User, scim2_models.Group, scim2_models.EnterpriseUser
+    schemas = [each.to_schema().model_dump() for each in classes]
+    for urn, path, changes, _ in CORRECTIONS:
+        document = next(each for each in schemas if each["id"] == urn)
+        name, _, sub = path.partition(".")
+        attributes = document["attributes"]
+        if sub:
+            attributes = next(x for x in attributes if x["name"] == name)[
+                "subAttributes"
+            ]
+        found = next(each for each in attributes if each["name"] == (sub or name))
+        if changes is None:
+            attributes.remove(found)
+        else:
+            found.update(changes)
+    enterprise = scim2_models.User[scim2_models.EnterpriseUser]
+    kinds = enterprise, scim2_models.Group
+    types = [
+        scim2_models.ResourceType.from_resource(each).model_dump() for each in kinds
+    ]
+    return {"schemas": schemas, "resource_types": types}
+
+
+def check_documents(
+    documents: Iterable[Any], model: type[scim2_models.Resource[Any]]
+) -> list[dict[str, Any]]:
+    """Validate schemas or resource types with scim2-models, and answer them as sent.
+
+    Raises ValueError with one line that names the document.
+    """
+    checked: list[dict[str, Any]] = []
+    for document in documents:
+        if not isinstance(document, dict):
+            raise ValueError(f"no JSON object, but {clip(document)}")
+        name = document.get("id") or document.get("name")
+        needed = ("id",) if model is scim2_models.Schema else ("schema", "endpoint")
+        for key in ("name", *needed):
+            if not isinstance(document.get(key), str) or not document[key]:
+                raise ValueError(f"the document {clip(name)} has no '{key}'")
+        try:
+            model.model_validate(document)
+        except ValueError as error:
+            raise ValueError(f"{clip(name)}: {first_line(error)}") from None
+        checked.append(document)
+    return checked
+
+
+def first_line(error: ValueError) -> str:
+    """Answer what a validation error of scim2-models says first, in one line."""
+    errors = getattr(error, "errors", None)
+    if errors is None:
+        return str(error).partition("\n")[0]
+    first = errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"{where}: {first['msg']}" if where else str(first["msg"])
+
+
+def complete_schema(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Answer a schema with every characteristic spelt out (RFC 7643 §7)."""
+
+    def spelt(attribute: Mapping[str, Any]) -> dict[str, Any]:
+        result = {"name": attribute["name"], "type": attribute.get("type", "string")}
+        result |= {name: known[0] for name, known in CHARACTERISTICS.items()}
+        result |= attribute
+        if attribute.get("subAttributes"):
+            result["subAttributes"] = [spelt(x) for x in attribute["subAttributes"]]
+        return result
+
+    return {
+        "schemas": [CORE + "Schema"],
+        **document,
+        "attributes": [spelt(each) for each in document.get("attributes") or []],
+    }
+
+
+# === 4. Values (RFC 7643 §2.3 to §2.5): read_value ===
+#
+# A value from a request is checked by the type of its attribute and brought into the
+# form in which it is stored: names as the schema spells them, nothing unassigned.
+
+
+def read_value(
+    attribute: Attribute, value: Any, gate: Gate, patch: bool = False
+) -> Any:
+    """Answer this value as it is stored; None when it is unassigned.
+
+    In a PATCH (`patch`) null stays in complex values, since it clears what was there.
+    Raises InvalidValueException (RFC 7643 §2.3), or what the gate refuses.
+    """
+    if value is None:
+        return None
+    if attribute.multi_valued:
+        return read_elements(attribute, value, gate, patch)
+    if isinstance(value, list):
+        if not patch or len(value) != 1:
+            raise wrong_type(attribute, value)
+        gate.meet("array-for-single", f"{attribute.path}: an array of one")
+        value = value[0]
+    return read_single(attribute, value, gate, patch)
+
+
+def read_single(
+    attribute: Attribute, value: Any, gate: Gate, patch: bool = False
+) -> Any:
+    """Answer one value, or one element of a multi-valued attribute."""
+    if attribute.is_complex:
+        return read_complex(attribute, value, gate, patch)
+    return SIMPLE_TYPES[attribute.type](attribute, value, gate)
+
+
+def read_elements(
+    attribute: Attribute, value: Any, gate: Gate, patch: bool
+) -> list[Any] | None:
+    """Answer the elements of a multi-valued attribute (RFC 7643 §2.4).
+
+    An element that comes twice is kept once: "SHOULD NOT return the same (type, value)
+    combination more than once".
+    """
+    if not isinstance(value, list):
+        if not patch:
+            gate.meet("single-for-array", f"{attribute.path}: one value")
+        value = [value]
+    elements = {}
+    primaries = 0
+    for each in value:
+        if each is None:
+            continue
+        element = read_single(attribute, each, gate)
+        if element is None:
+            continue
+        if attribute.is_complex and element.get("primary") is True:
+            primaries += 1
+        elements[identity(attribute, element)] = element
+    if primaries > 1:
+        raise InvalidValueException(
+            detail=f"'{attribute.path}' has {primaries} elements with primary true: "
+            "it MUST NOT be more than one (RFC 7643 §2.4)."
+        )
+    return list(elements.values()) or None
+
+
+def identity(attribute: Attribute, element: Any) -> Any:
+    """Answer what tells whether two elements are the same.
+
+    Choice: it is `value` for references, else all sub-attributes but `primary`
+    (RFC 7644 §3.5.2.1 speaks of values that "already exist").
+    """
+    if not attribute.is_complex:
+        return element
+    if attribute.refers and "value" in element:
+        return element["value"]
+    return repr(sorted(each for each in element.items() if each[0] != "primary"))
+
+
+def read_complex(
+    attribute: Attribute, value: Any, gate: Gate, patch: bool
+) -> Resource | None:
+    """Answer a complex value (RFC 7643 §2.3.8)."""
+    if not isinstance(value, dict):
+        if isinstance(value, list) or "value" not in attribute.attributes:
+            raise wrong_type(attribute, value)
+        if value == "":
+            gate.meet("empty-clears", f'{attribute.path}: ""')
+            return None
+        gate.meet("value-for-complex", f"{attribute.path}: {shown(attribute, value)}")
+        value = {"value": value}
+    result = read_object(attribute.attributes, value, attribute.path, gate, patch)
+    if attribute.refers and "value" not in result:  # a URI of its own is data
+        for name, item in value.items():
+            if name.lower() == "$ref" and isinstance(item, str):
+                result["$ref"] = item
+    if attribute.refers and str(result.get("value")).startswith("bulkId:"):
+        raise InvalidValueException(
+            detail=f"'{attribute.path}' refers to {clip(result['value'])}, and there is "
+            "no such bulkId in a bulk job around it (RFC 7644 §3.7.2)."
+        )
+    return result or None
+
+
+def read_object(
+    attributes: Mapping[str, Attribute],
+    value: Mapping[str, Any],
+    path: str,
+    gate: Gate,
+    patch: bool = False,
+) -> Resource:
+    """Answer the attributes of an object by their names in the schema.
+
+    Names have no case (RFC 7643 §2.1). What is readOnly is not read (§2.2), and what is
+    computed is dropped without a word.
+    """
+    result: Resource = {}
+    for name, item in value.items():
+        attribute = attributes.get(name.lower())
+        if attribute is None:
+            meet_unknown(name, item, path, gate)
+            continue
+        if attribute.mutability == "readOnly" or attribute.computed:
+            continue
+        if attribute.name in result:
+            gate.meet("duplicate-json-key", f"{attribute.path} and {clip(name)}")
+        item = read_value(attribute, item, gate, patch)
+        if item is not None or patch:
+            result[attribute.name] = item
+        else:
+            result.pop(attribute.name, None)
+    return result
+
+
+def meet_unknown(name: str, value: Any, path: str, gate: Gate) -> None:
+    """Meet a name that no schema declares; it is never stored under another."""
+    within = f"{clip(path)}: " if path else ""
+    if ":" in name and isinstance(value, dict):
+        gate.meet("unknown-schema", f"{within}'{clip(name, 200)}'")
+    else:
+        gate.meet("unknown-attribute", f"{within}'{clip(name)}'")
+
+
+def read_string(attribute: Attribute, value: Any, gate: Gate) -> str:
+    """Answer a string or a reference (RFC 7643 §2.3.1, §2.3.7)."""
+    if not isinstance(value, str):
+        raise wrong_type(attribute, value)
+    return value
+
+
+def read_boolean(
+    attribute: Attribute,
+    value: Any,
+    gate: Gate,
+    error: type[SCIMException] = InvalidValueException,
+) -> bool:
+    """Answer a boolean (RFC 7643 §2.3.2), in a filter with its own `error`."""
+    if isinstance(value, bool):
+        return value
+    where = f"{attribute.path}: {clip(value)!r}"
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        gate.meet("boolean-as-string", where, error)
+        return value.lower() == "true"
+    if isinstance(value, (int, float)) and value in (0, 1):
+        gate.meet("boolean-as-number", where, error)
+        return value == 1
+    raise wrong_type(attribute, value, error)
+
+
+def read_number(attribute: Attribute, value: Any, gate: Gate) -> int | float:
+    """Answer a decimal or an integer (RFC 7643 §2.3.3, §2.3.4)."""
+    allowed = int if attribute.type == "integer" else (int, float)
+    if isinstance(value, bool) or not isinstance(value, allowed):
+        raise wrong_type(attribute, value)
+    return value
+
+
+def read_datetime(attribute: Attribute, value: Any, gate: Gate) -> str:
+    """Answer a dateTime as it was sent (RFC 7643 §2.3.5)."""
+    if not isinstance(value, str) or instant(value) is None:
+        raise wrong_type(attribute, value)
+    return value
+
+
+def read_binary(attribute: Attribute, value: Any, gate: Gate) -> str:
+    """Answer base64, with the padding that it needs (RFC 7643 §2.3.6)."""
+    if not isinstance(value, str) or not BASE64.fullmatch(value):
+        raise wrong_type(attribute, value)
+    value = value.rstrip("=")
+    if len(value) % 4 == 1:
+        raise wrong_type(attribute, value)
+    return value + "=" * (-len(value) % 4)
+
+
+BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
+SIMPLE_TYPES: dict[str, Callable[[Attribute, Any, Gate], Any]] = {
+    "string": read_string,
+    "reference": read_string,
+    "boolean": read_boolean,
+    "decimal": read_number,
+    "integer": read_number,
+    "dateTime": read_datetime,
+    "binary": read_binary,
+}
+SPELT = {
+    "complex": "an object",
+    "boolean": "true or false",
+    "decimal": "a number",
+    "integer": "a whole number",
+    "dateTime": "a dateTime such as 2011-05-13T04:42:34Z",
+    "binary": "a string in base64",
+    "reference": "a string (a URI)",
+    "string": "a string",
+}
+
+
+def wrong_type(
+    attribute: Attribute,
+    value: Any,
+    error: type[SCIMException] = InvalidValueException,
+) -> SCIMException:
+    """Build the error of a value that is not of the attribute's type."""
+    return error(
+        detail=f"'{attribute.path}' must be {SPELT[attribute.type]}, "
+        f"not {shown(attribute, value)}."
+    )
+
+
+def shown(attribute: Attribute, value: Any) -> str:
+    """Answer a value as errors and reports quote it: never a secret."""
+    return "…" if attribute.is_secret else clip(json.dumps(value, default=str))
+
+
+DATETIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?", re.A)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+
+@lru_cache(maxsize=4096)
+def instant(text: str) -> int | None:
+    """Answer a dateTime as microseconds since 1970, or None when it is none.
+
+    Choice: without a zone it is UTC (RFC 7643 §2.3.5 leaves it to xsd:dateTime).
+
+    >>> instant("2011-05-13T04:42:34Z") == instant("2011-05-13T06:42:34.000+02:00")
+    True
+    """
+    if not DATETIME.fullmatch(text):
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return (moment - EPOCH) // MICROSECOND
+
+
+def fold(text: str) -> str:
+    """Answer a string as it is compared where case does not matter.
+
+    Strings are compared after NFC, so that equal texts are equal (RFC 7643 §2.3.1
+    refers to RFC 8264's way of saying so).
+    """
+    return text.lower() if text.isascii() else exact(exact(text).casefold())
+
+
+def exact(text: str) -> str:
+    """Answer a string as it is compared where case matters."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def comparable(attribute: Attribute, value: Any) -> Any:
+    """Answer a stored or given value as something that <, == and hash agree on."""
+    if isinstance(value, str):
+        if attribute.type == "dateTime":
+            return instant(value)
+        return exact(value) if attribute.case_exact else fold(value)
+    return value
+
+
+def is_unassigned(value: Any) -> bool:
+    """Tell whether a value is "unassigned": null, [] or {} (RFC 7643 §2.5)."""
+    return value is None or value == [] or value == {}
+
+
+def assign(container: Resource, name: str, value: Any) -> Resource:
+    """Answer a copy of this object with a value set, or dropped if unassigned."""
+    if is_unassigned(value):
+        return {key: item for key, item in container.items() if key != name}
+    return {**container, name: value}
+
+
+# ##### Part II. The languages #####
+
+
+# === 5. Filters and paths, syntax (RFC 7644 §3.4.2.2, §3.5.2, §3.10): parse_filter, parse_path ===
+#
+#   FILTER    = attrExp / logExp / valuePath / *1"not" "(" FILTER ")"
+#   valuePath = attrPath "[" valFilter "]"            ; FILTER uses sub-attributes
+#   valFilter = attrExp / logExp / *1"not" "(" valFilter ")"
+#   attrExp   = (attrPath SP "pr") / (attrPath SP compareOp SP compValue)
+#   logExp    = FILTER SP ("and" / "or") SP FILTER    ; "and" binds tighter
+#   compValue = false / null / true / number / string ; as in JSON
+#   compareOp = "eq" / "ne" / "co" / "sw" / "ew" / "gt" / "lt" / "ge" / "le"
+#   attrPath  = [URI ":"] ATTRNAME *1subAttr
+#   subAttr   = "." ATTRNAME
+#   ATTRNAME  = ALPHA *(nameChar)
+#   nameChar  = "-" / "_" / DIGIT / ALPHA
+#   PATH      = attrPath / valuePath [subAttr]
+#
+# Words and operators have no case. Erratum 6893 (Verified): the passwords of the RFC's
+# examples are no filters. Erratum 7898 (Verified): operators are case-insensitive.
+# Erratum 7122 (Held): a PATH that is an attrExp stays refused. Erratum 7319 (Reported):
+# `not(` and `not (` both parse. "$ref" is an ATTRNAME, whatever the ABNF says (RFC 7643
+# §2.4 names it). Choice: where the ABNF has one SP there may be several.
+
+
+@dataclass(frozen=True, slots=True)
+class AttrPath:
+    """``attrPath``: the names as written."""
+
+    urn: str | None
+    name: str
+    sub: str | None
+
+    def __str__(self) -> str:
+        urn = f"{self.urn}:" if self.urn else ""
+        return urn + self.name + (f".{self.sub}" if self.sub else "")
+
+
+@dataclass(frozen=True, slots=True)
+class AttrExp:
+    """``attrExp``: a comparison; `pr` has no value."""
+
+    path: AttrPath
+    op: str
+    value: str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class LogExp:
+    """``logExp``: `and` or `or` over two or more terms."""
+
+    op: str
+    terms: tuple[Filter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NotExp:
+    """``"not" "(" FILTER ")"``."""
+
+    term: Filter
+
+
+@dataclass(frozen=True, slots=True)
+class ValuePath:
+    """``valuePath``, in a PATH with the sub-attribute behind it."""
+
+    path: AttrPath
+    filter: Filter
+    sub: str | None = None
+
+
+Filter = AttrExp | LogExp | NotExp | ValuePath
+
+
+def parse_filter(text: str, gate: Gate | None = None) -> Filter:
+    """Parse FILTER (RFC 7644 §3.4.2.2).
+
+    Raises InvalidFilterException with the column and what was expected there.
+
+    >>> parse_filter('title pr').op
+    'pr'
+    """
+    parser = Parser(text, gate or Gate(), InvalidFilterException)
+    found = parser.disjunction()
+    parser.end("'and', 'or' or the end of the filter")
+    return found
+
+
+def parse_path(text: str, gate: Gate | None = None) -> AttrPath | ValuePath:
+    """Parse PATH (RFC 7644 §3.5.2).
+
+    Raises InvalidPathException, or InvalidFilterException within brackets (Table 9).
+
+    >>> parse_path('emails[type eq "work"].value').sub
+    'value'
+    """
+    return Parser(text, gate or Gate(), InvalidPathException).whole_path()
+
+
+NAME = r"\$?[A-Za-z][A-Za-z0-9_$-]*"
+PATH = re.compile(
+    rf"(?:([A-Za-z][A-Za-z0-9.:_~%+,;=@!*'&/?#-]*):)?({NAME})(?:\.({NAME}))?", re.A
+)
+SUB = re.compile(rf"\.({NAME})(?![A-Za-z0-9_$.:-])", re.A)
+WORD_END = r"(?![A-Za-z0-9_$.:-])"
+NOT = re.compile(r"not *\(", re.I)
+AND_OR = {
+    word: re.compile(rf" +{word}{WORD_END}", re.I | re.A) for word in ("and", "or")
+}
+COMPARE = re.compile(rf"(eq|ne|co|sw|ew|gt|lt|ge|le|pr){WORD_END}", re.I | re.A)
+STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4}))*"')
+NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?(?=[ )\]]|$)")
+BARE = re.compile(r"[^ )\]\"\[(\x00-\x1f]+")
+LITERALS = {"true": True, "false": False, "null": None}
+
+
+class Parser:
+    """A recursive-descent parser: one method for each rule, in the order above."""
+
+    def __init__(self, text: str, gate: Gate, error: type[SCIMException]) -> None:
+        self.text = text
+        self.gate = gate
+        self.error = error
+        self.at = 0
+        self.depth = 0
+        if len(text) > MAX_FILTER_LENGTH:
+            raise error(
+                detail=f"It has {len(text)} characters: the limit is {MAX_FILTER_LENGTH}."
+            )
+
+    def fail(self, expected: str) -> NoReturn:
+        """Raise the error of this place."""
+        found = clip(self.text[self.at : self.at + 80], 20) or "the end"
+        raise self.error(
+            detail=f"At column {self.at + 1} of '{clip(self.text)}': "
+            f"expected {expected}, found {found!r}."
+        )
+
+    def take(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
+        """Go on behind this pattern, if it stands here."""
+        match = pattern.match(self.text, self.at)
+        if match:
+            self.at = match.end()
+        return match
+
+    def literal(self, text: str, expected: str) -> None:
+        """Go on behind this text, which must stand here."""
+        if not self.text.startswith(text, self.at):
+            self.fail(expected)
+        self.at += len(text)
+
+    def space(self) -> None:
+        """``SP``."""
+        start = self.at
+        while self.text.startswith(" ", self.at):
+            self.at += 1
+        if self.at == start:
+            self.fail("a space")
+
+    def end(self, expected: str) -> None:
+        """Check that nothing is left."""
+        if self.at < len(self.text):
+            if self.text[self.at] == " " and self.text[self.at :].strip(" "):
+                self.space()
+            self.fail(expected)
+
+    def deeper(self) -> None:
+        """Count the nesting, which only brackets and parentheses bring about."""
+        self.depth += 1
+        if self.depth > MAX_NESTING:
+            self.fail(f"no more than {MAX_NESTING} nested parentheses and brackets")
+
+    def disjunction(self, inside: bool = False) -> Filter:
+        """``FILTER SP "or" SP FILTER``."""
+        return self.chain("or", lambda: self.conjunction(inside))
+
+    def conjunction(self, inside: bool) -> Filter:
+        """``FILTER SP "and" SP FILTER``."""
+        return self.chain("and", lambda: self.term(inside))
+
+    def chain(self, op: str, rule: Callable[[], Filter]) -> Filter:
+        """One or more terms: a loop, so that long chains are no deep trees."""
+        terms = [rule()]
+        while self.take(AND_OR[op]):
+            self.space()
+            terms.append(rule())
+        return LogExp(op, tuple(terms)) if len(terms) > 1 else terms[0]
+
+    def term(self, inside: bool) -> Filter:
+        """``*1"not" "(" FILTER ")" / valuePath / attrExp``."""
+        negated = self.take(NOT)
+        if negated or self.text.startswith("(", self.at):
+            self.at += not negated
+            self.deeper()
+            found = self.disjunction(inside)
+            self.literal(")", "')', 'and' or 'or'")
+            self.depth -= 1
+            return NotExp(found) if negated else found
+        path = self.path()
+        if not inside and self.text.startswith("[", self.at):
+            return self.value_path(path)
+        return self.comparison(path)
+
+    def path(self) -> AttrPath:
+        """``attrPath``."""
+        match = self.take(PATH)
+        if not match:
+            self.fail("the name of an attribute")
+        if self.text.startswith(".", self.at):
+            if match[3]:
+                self.fail("one sub-attribute at most")
+            self.at += 1
+            self.fail("the name of a sub-attribute")
+        return AttrPath(match[1], match[2], match[3])
+
+    def brackets(self, path: AttrPath) -> Filter:
+        """``"[" valFilter "]"``."""
+        if path.sub:
+            self.fail("no value filter behind a sub-attribute")
+        outside, self.error = self.error, InvalidFilterException
+        self.literal("[", "'['")
+        self.deeper()
+        found = self.disjunction(inside=True)
+        self.literal("]", "']', 'and' or 'or'")
+        self.depth -= 1
+        self.error = outside
+        return found
+
+    def value_path(self, path: AttrPath) -> Filter:
+        """``valuePath``; Client (Entra): with a comparison behind the brackets."""
+        found = self.brackets(path)
+        column = self.at + 1
+        if not (sub := self.take(SUB)):
+            return ValuePath(path, found)
+        self.gate.meet("path-compare", f"{clip(path)}[…].{sub[1]} at column {column}")
+        beside = self.comparison(AttrPath(None, sub[1], None))
+        return ValuePath(path, LogExp("and", (found, beside)))
+
+    def comparison(self, path: AttrPath) -> AttrExp:
+        """``attrPath SP "pr" / attrPath SP compareOp SP compValue``."""
+        expected = "an operator (eq, ne, co, sw, ew, gt, ge, lt, le, pr)"
+        if not self.text.startswith(" ", self.at):
+            self.fail(expected)
+        self.space()
+        match = self.take(COMPARE)
+        if not match:
+            self.fail(expected)
+        op = match[1].lower()
+        if op == "pr":
+            return AttrExp(path, op, None)
+        self.space()
+        return AttrExp(path, op, self.value(path, op))
+
+    def value(self, path: AttrPath, op: str) -> str | int | float | bool | None:
+        """``compValue``, which is as in JSON (RFC 8259)."""
+        start = self.at
+        if match := self.take(STRING):
+            text = str(json.loads(match[0]))
+            if not text.isascii() and re.search("[\ud800-\udfff]", text):
+                self.at = start
+                self.fail("a string without lone surrogates")
+            return text
+        if match := self.take(NUMBER):
+            return self.number(match[0], start)
+        match = self.take(BARE)
+        if not match:
+            self.fail("a string in quotes, a number, true, false or null")
+        if match[0] in LITERALS:
+            return LITERALS[match[0]]
+        example = f"{clip(path)} {op} …, at column {start + 1}"
+        self.gate.meet("unquoted-value", example, self.error)
+        return match[0]
+
+    def number(self, text: str, start: int) -> int | float:
+        """``number``; one beyond a double, or too long to read, is none."""
+        try:
+            number: int | float = json.loads(text)
+        except ValueError:
+            number = math.inf
+        if not math.isfinite(number):
+            self.at = start
+            self.fail("a number that a double can hold")
+        return number
+
+    def whole_path(self) -> AttrPath | ValuePath:
+        """``PATH = attrPath / valuePath [subAttr]``."""
+        path = self.path()
+        if not self.text.startswith("[", self.at):
+            self.end("'.', '[' or the end of the path")
+            return path
+        found = self.brackets(path)
+        sub = self.take(SUB)
+        self.end("a sub-attribute or the end of the path")
+        return ValuePath(path, found, sub[1] if sub else None)
+
+
+# === 6. Filters and sorting, meaning (RFC 7644 §3.4.2.2, §3.4.2.3): compile_filter, sort_key ===
+#
+# A filter becomes a predicate, once. Each attribute is looked up in the schema, and its
+# type says how values compare:
+#
+#   an unassigned attribute matches `ne` and `eq null`, and nothing else
+#   a multi-valued attribute matches when any of its elements does
+#   a complex attribute, or an element of one, compares its `value`
+#
+# Choice: all three are ours, and RFC 7644 §3.4.2.2 is silent, but on `pr`.
+
+Scope = ResourceType | Attribute
+"""Where a name is looked up: a resource type, or the attribute before the brackets."""
+Predicate = Callable[[Resource], bool]
+
+
+def resolve(
+    path: AttrPath, scope: Scope, gate: Gate, error: type[SCIMException]
+) -> Chain | None:
+    """Find the attribute of this name, or None (RFC 7644 §3.10).
+
+    Core and common attributes may have the URN of the core schema; those of extensions
+    must have theirs, but for clients that leave it out (`unqualified-attribute`).
+    """
+    chain: Chain = ()
+    names = scope.attributes
+    if path.urn is not None:
+        if not isinstance(scope, ResourceType):
+            return None
+        if whole := scope.extensions.get(f"{path.urn}:{path.name}".lower()):
+            return (whole,) if path.sub is None else None
+        if path.urn.lower() != scope.schema.lower():
+            extension = scope.extensions.get(path.urn.lower())
+            if extension is None:
+                return None
+            chain, names = (extension,), extension.attributes
+    found = names.get(path.name.lower())
+    if found is None and path.urn is None and isinstance(scope, ResourceType):
+        for extension in scope.extensions.values():
+            if found := extension.attributes.get(path.name.lower()):
+                chain = (extension,)
+                break
+        if found and (not path.sub or path.sub.lower() in found.attributes):
+            gate.meet("unqualified-attribute", f"'{clip(path)}'", error)
+    if found is None:
+        return None
+    chain = (*chain, found)
+    if path.sub:
+        below = found.attributes.get(path.sub.lower())
+        return (*chain, below) if below else None
+    return chain
+
+
+def unknown_name(path: AttrPath, scopes: Iterable[Scope]) -> str:
+    """Say that no schema declares this name, and which one may have been meant."""
+    for scope in scopes:
+        names: dict[str, str] = {x.name: x.name for x in scope.attributes.values()}
+        extensions = (
+            scope.extensions.values() if isinstance(scope, ResourceType) else ()
+        )
+        parent = scope.attributes.get(path.name.lower())
+        if path.urn:
+            if extension := next(
+                (x for x in extensions if x.name.lower() == path.urn.lower()), None
+            ):
+                names = {x.name: x.name for x in extension.attributes.values()}
+                parent = extension.attributes.get(path.name.lower())
+            elif (
+                isinstance(scope, Attribute) or path.urn.lower() != scope.schema.lower()
+            ):
+                parent = None
+                names = {}
+        if path.sub and parent:
+            names = {x.name: x.name for x in parent.attributes.values()}
+            if not names:
+                return f"'{clip(parent.path)}' has no sub-attributes: '{clip(path)}'"
+        wanted = path.sub if path.sub and parent else path.name
+        if hint := nearest(wanted, names):
+            return f"No schema declares '{clip(path, 160)}'{hint}"
+    return f"No schema declares '{clip(path, 160)}'"
+
+
+def refuse_secret(chain: Chain) -> None:
+    """Refuse to compare what is never returned: each answer tells a bit of it.
+
+    Raises SensitiveException, 403 (RFC 7644 §7.5.2).
+    """
+    for attribute in chain:
+        if attribute.is_secret:
+            raise SensitiveException(
+                detail=f"'{attribute.path}' is never returned, so no filter or sort may "
+                "ask for it (RFC 7644 §7.5.2)."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledFilter:
+    """A filter for the resources of one type."""
+
+    tree: Filter
+    test: Predicate
+    computed: bool
+    """Whether it looks at attributes that are computed, and so are not stored."""
+
+
+def compile_filter(
+    tree: Filter, types: Sequence[ResourceType], gate: Gate
+) -> list[CompiledFilter]:
+    """Compile a filter for each of these types.
+
+    Over several types an attribute that one of them lacks has no value there (RFC 7644
+    §3.4.2.1); one that all of them lack is an error.
+
+    Raises InvalidFilterException (unknown attribute, wrong type), SensitiveException.
+    """
+    compilers = [FilterCompiler(each, gate) for each in types]
+    for path, within in paths_of(tree):
+        found = [x for c in compilers if (x := c.find(path, within)) is not None]
+        for chain in found:
+            refuse_secret(chain)
+        if found:
+            continue
+        scopes = [s for c in compilers if (s := c.scope_of(within)) is not None]
+        detail = unknown_name(path, scopes or types)
+        detail += f" within '{clip(within)}[…]'" if within else ""
+        if len(types) > 1:
+            raise InvalidFilterException(detail=detail + ".")
+        gate.meet("unknown-filter-attribute", detail)
+    return [
+        CompiledFilter(tree, each.compile(tree, each.type), each.computed)
+        for each in compilers
+    ]
+
+
+def paths_of(
+    tree: Filter, within: AttrPath | None = None
+) -> Iterator[tuple[AttrPath, AttrPath | None]]:
+    """Yield the attributes that a filter names, with the one before their brackets."""
+    match tree:
+        case AttrExp(path):
+            yield path, within
+        case LogExp(_, terms):
+            for term in terms:
+                yield from paths_of(term, within)
+        case NotExp(term):
+            yield from paths_of(term, within)
+        case ValuePath(path, inner):
+            yield path, within
+            yield from paths_of(inner, path)
+
+
+class FilterCompiler:
+    """Turns the nodes of a filter into predicates over the resources of a type."""
+
+    def __init__(self, type: ResourceType, gate: Gate) -> None:
+        self.type = type
+        self.gate = gate
+        self.computed = False
+
+    def scope_of(self, within: AttrPath | None) -> Scope | None:
+        """Answer where the names between brackets are looked up."""
+        if within is None:
+            return self.type
+        chain = resolve(within, self.type, self.gate, InvalidFilterException)
+        return bracket_scope(chain[-1]) if chain else None
+
+    def find(self, path: AttrPath, within: AttrPath | None) -> Chain | None:
+        """Find the chain of a name, in brackets or not."""
+        scope = self.scope_of(within)
+        if scope is None:
+            return None
+        return resolve(path, scope, self.gate, InvalidFilterException)
+
+    def compile(self, tree: Filter, scope: Scope) -> Predicate:
+        """Compile a node, each case behind the syntax that it handles."""
+        match tree:
+            case LogExp("and", terms):  # a and b and c
+                return all_of([self.compile(term, scope) for term in terms])
+            case LogExp(_, terms):  # a or b or c
+                return any_of([self.compile(term, scope) for term in terms])
+            case NotExp(term):  # not (a)
+                positive = self.compile(term, scope)
+                return lambda resource: not positive(resource)
+            case ValuePath(path, inner):  # emails[a]
+                return self.compile_value_path(path, inner, scope)
+            case AttrExp(path, op, value):  # userName eq "bjensen"
+                return self.compile_comparison(path, op, value, scope)
+
+    def compile_value_path(
+        self, path: AttrPath, inner: Filter, scope: Scope
+    ) -> Predicate:
+        """All parts of a value path match one and the same element."""
+        chain = resolve(path, scope, self.gate, InvalidFilterException)
+        if chain is None:
+            return lambda resource: False
+        self.note(chain)
+        test = self.compile(inner, bracket_scope(chain[-1]))
+        if chain[-1].is_complex:
+            return lambda resource: any(map(test, values_at(resource, chain)))
+        return lambda resource: any(
+            test({"value": each}) for each in values_at(resource, chain)
+        )
+
+    def compile_comparison(
+        self, path: AttrPath, op: str, literal: Any, scope: Scope
+    ) -> Predicate:
+        """Compare an attribute with a value; see the rules at the section's head."""
+        unassigned = op == "ne" or (op == "eq" and literal is None)
+        chain = resolve(path, scope, self.gate, InvalidFilterException)
+        if chain is None:
+            absent = unassigned and not (op == "ne" and literal is None)
+            return lambda resource: absent
+        self.note(chain)
+        if op == "pr" or (op in ("eq", "ne") and literal is None):
+            return presence(chain, op != "eq")
+        if chain[-1].is_complex and "value" in chain[-1].attributes:
+            chain = (*chain, chain[-1].attributes["value"])
+            self.note(chain)
+        attribute = chain[-1]
+        literal = read_literal(attribute, op, literal, self.gate)
+        compare = COMPARISONS[op]
+
+        def test(value: Any) -> bool:
+            return bool(compare(comparable(attribute, value), literal))
+
+        return matcher(chain, test, unassigned)
+
+    def note(self, chain: Chain) -> None:
+        """Remember that a computed attribute is looked at."""
+        refuse_secret(chain)
+        self.computed |= any(each.computed for each in chain)
+
+
+COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {  # RFC 7644 Table 3
+    "eq": operator.eq,
+    "ne": operator.ne,
+    "gt": operator.gt,
+    "ge": operator.ge,
+    "lt": operator.lt,
+    "le": operator.le,
+    "co": operator.contains,
+    "sw": str.startswith,
+    "ew": str.endswith,
+}
+ORDERED = ("string", "reference", "dateTime", "integer", "decimal")
+TEXTUAL = ("string", "reference", "binary")
+
+
+def read_literal(attribute: Attribute, op: str, literal: Any, gate: Gate) -> Any:
+    """Answer what values of this attribute are compared with.
+
+    "Boolean and Binary attributes SHALL cause a failed response (HTTP status code 400)
+    with "scimType" of "invalidFilter"" for gt, ge, lt and le (RFC 7644 Table 3).
+    """
+    if attribute.is_complex:
+        raise InvalidFilterException(
+            detail=f"'{attribute.path}' is complex and has no 'value' to compare: "
+            "name one of its sub-attributes."
+        )
+    if (op in ("gt", "ge", "lt", "le") and attribute.type not in ORDERED) or (
+        op in ("co", "sw", "ew") and attribute.type not in TEXTUAL
+    ):
+        raise InvalidFilterException(
+            detail=f"'{op}' does not compare '{attribute.path}', whose type is "
+            f"{attribute.type} (RFC 7644 §3.4.2.2, Table 3)."
+        )
+    if attribute.type == "boolean":
+        return read_boolean(attribute, literal, gate, InvalidFilterException)
+    wanted = (int, float) if attribute.type in ("integer", "decimal") else str
+    found = None
+    if isinstance(literal, wanted) and not isinstance(literal, bool):
+        found = comparable(attribute, literal)
+    if found is None:
+        raise wrong_type(attribute, literal, InvalidFilterException)
+    return found
+
+
+def all_of(tests: list[Predicate]) -> Predicate:
+    """``and``: a loop, however many terms there are."""
+
+    def test(resource: Resource) -> bool:
+        return all(each(resource) for each in tests)
+
+    return test
+
+
+def any_of(tests: list[Predicate]) -> Predicate:
+    """``or``."""
+    return lambda resource: any(each(resource) for each in tests)
+
+
+def presence(chain: Chain, wanted: bool) -> Predicate:
+    """``pr``: "there is a match if the attribute has a non-empty value"."""
+    return lambda resource: (
+        any(each != "" for each in values_at(resource, chain)) is wanted
+    )
+
+
+def matcher(chain: Chain, test: Callable[[Any], bool], unassigned: bool) -> Predicate:
+    """Test the values at the end of a chain, any of them, or answer `unassigned`."""
+    if len(chain) == 1 and not chain[0].multi_valued:
+        name = chain[0].name
+
+        def matches(resource: Resource) -> bool:
+            value = resource.get(name)
+            return unassigned if value is None else test(value)
+
+        return matches
+
+    def matches_any(resource: Resource) -> bool:
+        values = values_at(resource, chain)
+        return any(map(test, values)) if values else unassigned
+
+    return matches_any
+
+
+def values_at(resource: Resource, chain: Chain) -> list[Any]:
+    """Answer all values at the end of a chain, elements one by one."""
+    values: list[Any] = [resource]
+    for attribute in chain:
+        name = attribute.name
+        found = [value for each in values if (value := each.get(name)) is not None]
+        values = (
+            [x for each in found for x in each] if attribute.multi_valued else found
+        )
+    return values
+
+
+def bracket_scope(attribute: Attribute) -> Attribute:
+    """Answer where the names between brackets are looked up.
+
+    The elements of a simple multi-valued attribute have a `value` there (RFC 7644
+    §3.5.2.2 speaks of a filter "comparing a "value"").
+    """
+    if attribute.is_complex:
+        return attribute
+    element = replace(attribute, multi_valued=False, name="value")
+    return replace(
+        attribute, attributes={"value": element} if attribute.multi_valued else {}
+    )
+
+
+SortKey = tuple[bool, bool, Any]
+"""Whether there is no value, whether it is a string, and the value as compared."""
+UNASSIGNED: SortKey = (True, False, 0)
+
+
+def sort_key(chain: Chain) -> Callable[[Resource], SortKey]:
+    """Answer the key that orders resources by an attribute (RFC 7644 §3.4.2.3).
+
+    "If the attribute is multi-valued, the primary value or else the first"; what has no
+    value comes last, and first in descending order.
+    """
+
+    def key(resource: Resource) -> SortKey:
+        value: Any = resource
+        for attribute in chain:
+            value = value.get(attribute.name)
+            if value is None:
+                return UNASSIGNED
+            if attribute.multi_valued:
+                value = preferred(attribute, value)
+        return (False, isinstance(value, str), comparable(chain[-1], value))
+
+    return key
+
+
+def preferred(attribute: Attribute, elements: list[Any]) -> Any:
+    """Answer the primary element, or else the first."""
+    if attribute.is_complex:
+        for element in elements:
+            if element.get("primary") is True:
+                return element
+    return elements[0]
+
+
+def parse_sort(
+    text: str, types: Sequence[ResourceType], gate: Gate
+) -> list[Chain | None]:
+    """Find the attribute to sort by in each of these types.
+
+    Raises InvalidValueException for one that is unknown or complex without a `value`.
+    """
+    try:
+        path = parse_path(text)
+    except (InvalidPathException, InvalidFilterException) as error:
+        raise InvalidValueException(detail=f"sortBy: {error.detail}") from None
+    if isinstance(path, ValuePath):
+        raise InvalidValueException(detail="sortBy takes no value filter.")
+    chains = [resolve(path, each, gate, InvalidValueException) for each in types]
+    if not any(chains):
+        raise InvalidValueException(detail=f"sortBy: {unknown_name(path, types)}.")
+    result: list[Chain | None] = []
+    for chain in chains:
+        if chain and chain[-1].is_complex and "value" in chain[-1].attributes:
+            chain = (*chain, chain[-1].attributes["value"])
+        if chain:
+            refuse_secret(chain)
+            if chain[-1].is_complex:
+                raise InvalidValueException(
+                    detail=f"sortBy: '{chain[-1].path}' is complex: "
+                    "name one of its sub-attributes."
+                )
+        result.append(chain)
+    return result
+
+
+# === 7. Resources in a request (RFC 7643 §3, RFC 7644 §3.3): read_resource ===
+
+
+def read_resource(
+    type: ResourceType, payload: Mapping[str, Any], gate: Gate
+) -> Resource:
+    """Answer the attributes of a payload as they are stored, secrets among them.
+
+    "Readable attributes that are readOnly ... SHALL be ignored" (RFC 7644 §3.3, §3.5.1).
+
+    Raises InvalidValueException, InvalidSyntaxException, or what the gate refuses.
+    """
+    items = {
+        name: value for name, value in payload.items() if name.lower() != "schemas"
+    }
+    names = [name for name in payload if name.lower() == "schemas"]
+    if len(names) > 1:
+        gate.meet("duplicate-json-key", " and ".join(names))
+    resource = read_object(type.attributes, items, "", gate)
+    sent = payload[names[-1]] if names else None
+    extended = [each.name for each in type.extensions.values() if each.name in resource]
+    check_schemas(type, sent, extended, gate)
+    return resource
+
+
+def check_schemas(
+    type: ResourceType, sent: Any, extended: Sequence[str], gate: Gate
+) -> None:
+    """Check the `schemas` of a payload; what is stored follows from its attributes."""
+    urns = read_urns(sent)
+    if type.schema.lower() not in urns:
+        gate.meet("missing-schemas", f"schemas without {type.schema}")
+    for urn, spelt in urns.items():
+        if urn != type.schema.lower() and urn not in type.extensions:
+            gate.meet("unknown-schema", f"schemas: '{clip(spelt, 200)}'")
+    for urn in extended if urns else ():
+        if urn.lower() not in urns:
+            gate.meet("undeclared-extension", f"schemas without {urn}")
+
+
+def read_urns(sent: Any) -> dict[str, str]:
+    """Answer the URNs of a `schemas` attribute by their lower-case form."""
+    if sent is None:
+        return {}
+    if not isinstance(sent, list) or not all(isinstance(each, str) for each in sent):
+        raise InvalidSyntaxException(detail="'schemas' must be an array of URNs.")
+    return {urn.lower(): urn for urn in sent}
+
+
+def check_required(type: ResourceType, resource: Resource) -> None:
+    """Check that what is required is there; an empty userName is no userName.
+
+    Raises InvalidValueException (RFC 7643 §2.2 "required").
+    """
+    check_required_within(type.attributes.values(), resource)
+
+
+def check_required_within(attributes: Iterable[Attribute], value: Resource) -> None:
+    """Check an object, and the objects in it."""
+    for attribute in attributes:
+        item = value.get(attribute.name)
+        if attribute.required and attribute.mutability != "readOnly":
+            empty = isinstance(item, str) and not item.strip()
+            if empty or is_unassigned(item):
+                raise InvalidValueException(
+                    detail=f"'{attribute.path}' is required{' and empty' * empty}."
+                )
+        if item and attribute.demands:
+            for each in item if attribute.multi_valued else [item]:
+                check_required_within(attribute.attributes.values(), each)
+
+
+def schemas_of(type: ResourceType, resource: Resource) -> list[str]:
+    """Answer the URNs of the schemas whose attributes are there (RFC 7643 §3)."""
+    extensions = type.extensions.values()
+    return [type.schema, *(each.name for each in extensions if each.name in resource)]
+
+
+def split_secrets(
+    attributes: Mapping[str, Attribute], value: Resource
+) -> tuple[Resource, dict[str, Any]]:
+    """Part an object from what is never returned in it, by path (RFC 7643 §7)."""
+    kept: Resource = {}
+    secret: dict[str, Any] = {}
+    for name, item in value.items():
+        attribute = attributes[name.lower()]
+        if attribute.is_secret:
+            secret[attribute.path] = item
+            continue
+        if attribute.hides:
+            parts = [
+                split_secrets(attribute.attributes, each)
+                for each in (item if attribute.multi_valued else [item])
+            ]
+            for _, found in parts:
+                secret |= found
+            objects = [part for part, _ in parts]
+            item = objects if attribute.multi_valued else objects[0]
+        kept[name] = item
+    return kept, secret
+
+
+# === 8. PATCH (RFC 7644 §3.5.2): apply_patch ===
+#
+# Each operation makes a new resource from the one before; what was there is never
+# changed, so "if any of the operations fails, the whole request fails" costs nothing.
+
+Change = Callable[[Attribute, Any], Any]
+"""Answers the new value of an attribute from its old one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation of a PatchOp; `value` is UNSET when none was sent."""
+
+    op: str
+    path: str | None
+    value: Any
+
+
+UNSET = object()
+
+
+def read_operations(payload: Mapping[str, Any], gate: Gate) -> list[Operation]:
+    """Answer the operations of a PatchOp (RFC 7644 §3.5.2).
+
+    Raises InvalidSyntaxException for what is no PatchOp.
+    """
+    message = read_message(payload, "PatchOp", ("Operations",), gate)
+    sent = message.get("Operations")
+    if not isinstance(sent, list) or not sent:
+        raise InvalidSyntaxException(
+            detail="'Operations' must be an array of one or more operations."
+        )
+    return [read_operation(each, gate) for each in sent]
+
+
+def read_operation(sent: Any, gate: Gate) -> Operation:
+    """Answer one operation."""
+    if not isinstance(sent, dict):
+        raise InvalidSyntaxException(detail=f"An operation is no object: {clip(sent)}.")
+    names = ("op", "path", "value")
+    members = read_members(sent, names, "an operation", gate)
+    op = members.get("op")
+    if not isinstance(op, str) or op.lower() not in OPERATIONS:
+        raise InvalidSyntaxException(
+            detail=f'\'op\' must be "add", "remove" or "replace", not {clip(op)!r}.'
+        )
+    if op != op.lower():
+        gate.meet("op-case", f"op: {op}")
+    path = members.get("path")
+    if path is not None and not isinstance(path, str):
+        raise InvalidSyntaxException(detail=f"'path' must be a string: {clip(path)}.")
+    value = members.get("value", UNSET)
+    if op.lower() != "remove" and value is UNSET:
+        raise InvalidValueException(
+            detail=f"The {op.lower()} operation has no 'value'."
+        )
+    return Operation(op.lower(), path, value)
+
+
+def read_members(
+    sent: Mapping[str, Any], names: Sequence[str], what: str, gate: Gate
+) -> dict[str, Any]:
+    """Answer the members of a message by their names in the RFC, which have no case."""
+    known = {name.lower(): name for name in names}
+    members: dict[str, Any] = {}
+    for key, value in sent.items():
+        name = known.get(key.lower())
+        if name is None:
+            gate.meet("unknown-key", f"{what}: '{clip(key)}'")
+            continue
+        if name in members:
+            gate.meet("duplicate-json-key", f"{what}: '{clip(key)}'")
+        members[name] = value
+    return members
+
+
+def read_message(
+    payload: Mapping[str, Any], name: str, names: Sequence[str], gate: Gate
+) -> dict[str, Any]:
+    """Answer the members of a message whose schema is this one (RFC 7644 §3.1)."""
+    members = read_members(payload, ("schemas", *names), name, gate)
+    urns = read_urns(members.get("schemas"))
+    if (MESSAGES + name).lower() not in urns:
+        gate.meet("missing-schemas", f"schemas without {MESSAGES}{name}")
+    for urn, spelt in urns.items():
+        if urn != (MESSAGES + name).lower():
+            gate.meet("unknown-schema", f"schemas: '{clip(spelt, 200)}'")
+    return members
+
+
+class Patch:
+    """The operations of one request on one resource."""
+
+    def __init__(
+        self, type: ResourceType, gate: Gate, complete: Callable[[Resource], Resource]
+    ) -> None:
+        self.type = type
+        self.gate = gate
+        self.complete = complete
+        self.written: set[str] = set()
+
+    def apply(self, resource: Resource, operation: Operation) -> Resource:
+        """Carry out one operation."""
+        if operation.path is not None:
+            path = parse_path(operation.path, self.gate)
+            return self.apply_at(resource, path, operation)
+        if operation.op == "remove":
+            raise NoTargetException(
+                detail="A remove needs a 'path' (RFC 7644 §3.5.2.2)."
+            )
+        if not isinstance(operation.value, dict):
+            raise InvalidValueException(
+                detail=f"Without a 'path' the value of {operation.op} must be an object "
+                f"of attributes, not {clip(operation.value)}."
+            )
+        for name, value in operation.value.items():
+            part = Operation(operation.op, name, value)
+            resource = self.apply_member(resource, part, operation.value)
+        return resource
+
+    def apply_member(
+        self, resource: Resource, part: Operation, whole: Mapping[str, Any]
+    ) -> Resource:
+        """Carry out what one key of a value without path asks for."""
+        name = str(part.path)
+        if name.lower() == "schemas":
+            return resource
+        attribute = self.type.attributes.get(name.lower())
+        if attribute is None:
+            return self.apply_unknown(resource, part)
+        if sum(key.lower() == name.lower() for key in whole) > 1:
+            self.gate.meet("duplicate-json-key", f"value: '{clip(name)}'")
+        if attribute.mutability == "readOnly":
+            if self.complete(resource).get(attribute.name) != part.value:
+                raise read_only(attribute)
+            return resource
+        return self.change(resource, (attribute,), None, part)
+
+    def apply_unknown(self, resource: Resource, part: Operation) -> Resource:
+        """Carry out a key that is a path (Client (Entra)); leave any other."""
+        name = str(part.path)
+        if name.lower() == self.type.schema.lower() and isinstance(part.value, dict):
+            self.gate.meet("path-as-key", f"value: '{clip(name, 200)}'")
+            return self.apply(resource, Operation(part.op, None, part.value))
+        quiet = Gate(self.gate.accepted - {"unqualified-attribute"})
+        try:
+            path = parse_path(name, quiet)
+            known = self.find(path, quiet) is not None
+        except (InvalidPathException, InvalidFilterException):
+            known = False
+        if not known:
+            meet_unknown(name, part.value, "value", self.gate)
+            return resource
+        self.gate.meet("path-as-key", f"value: '{clip(name, 200)}'")
+        return self.apply_at(resource, path, part)
+
+    def apply_at(
+        self, resource: Resource, path: AttrPath | ValuePath, operation: Operation
+    ) -> Resource:
+        """Carry out an operation at a path, once its names are found in the schema."""
+        chain = self.find(path, self.gate)
+        if chain is None:
+            self.gate.meet("unknown-path", self.unknown(path))
+            return resource
+        if isinstance(path, AttrPath):
+            return self.change(resource, chain, None, operation)
+        return self.change(resource, chain, path, operation)
+
+    def find(self, path: AttrPath | ValuePath, gate: Gate) -> Chain | None:
+        """Find the target of a path; None when any of its names is unknown."""
+        if isinstance(path, AttrPath):
+            return resolve(path, self.type, gate, InvalidPathException)
+        chain = resolve(path.path, self.type, gate, InvalidPathException)
+        if chain is None:
+            return None
+        scope = bracket_scope(chain[-1])
+        for name, _ in paths_of(path.filter):
+            if resolve(name, scope, gate, InvalidFilterException) is None:
+                return None
+        if not path.sub:
+            return chain
+        sub = chain[-1].attributes.get(path.sub.lower())
+        return (*chain, sub) if sub else None
+
+    def unknown(self, path: AttrPath | ValuePath) -> str:
+        """Say which name of a path no schema declares."""
+        if isinstance(path, AttrPath):
+            return unknown_name(path, [self.type])
+        chain = resolve(path.path, self.type, self.gate, InvalidPathException)
+        if chain is None:
+            return unknown_name(path.path, [self.type])
+        scope = bracket_scope(chain[-1])
+        names = [name for name, _ in paths_of(path.filter)]
+        names += [AttrPath(None, path.sub, None)] if path.sub else []
+        lost = next(
+            name
+            for name in names
+            if resolve(name, scope, self.gate, InvalidFilterException) is None
+        )
+        return f"{unknown_name(lost, [scope])} within '{clip(path.path)}'"
+
+    def change(
+        self,
+        resource: Resource,
+        chain: Chain,
+        selected: ValuePath | None,
+        operation: Operation,
+    ) -> Resource:
+        """Carry out an operation at an attribute that exists, and may be changed."""
+        for attribute in chain:
+            if attribute.mutability == "readOnly":
+                if attribute.name == "schemas":
+                    return resource
+                raise read_only(attribute)
+        if chain[0].name == "schemas" or self.is_computed(resource, chain, selected):
+            return resource
+        self.written.add(chain[0].name)
+        if selected is not None:
+            return self.change_elements(resource, chain, selected, operation)
+        if operation.op == "remove" and operation.value is not UNSET:
+            return update(resource, chain, self.without(chain[-1], operation.value))
+        value = None
+        if operation.op != "remove":
+            value = read_value(chain[-1], operation.value, self.gate, patch=True)
+        return update(resource, chain, self.operation(operation.op, value))
+
+    def is_computed(
+        self, resource: Resource, chain: Chain, selected: ValuePath | None
+    ) -> bool:
+        """Tell whether an operation is at what the server computes: it is dropped."""
+        attribute = chain[-1]
+        if attribute.computed and attribute.mutability == "immutable":
+            if selected and not self.matching(resource, chain[:-1], selected):
+                return False
+            raise immutable(attribute)
+        return attribute.computed
+
+    def operation(self, op: str, value: Any) -> Change:
+        """Answer the change that an operation makes to its target."""
+
+        def change(attribute: Attribute, old: Any) -> Any:
+            if op == "remove":
+                return remove(attribute, old)
+            return OPERATIONS[op](attribute, old, value)
+
+        return change
+
+    def without(self, attribute: Attribute, sent: Any) -> Change:
+        """Remove the elements that a value names (Client (Entra, JumpCloud)).
+
+        An element is named when every sub-attribute that the item gives matches; an
+        item that gives none names none.
+        """
+        if sent is None or not attribute.multi_valued:
+            raise InvalidValueException(
+                detail=f"A remove of '{attribute.path}' takes no value {clip(sent)}."
+            )
+        example = f"remove {attribute.path}, value: {shown(attribute, sent)}"
+        self.gate.meet("remove-with-value", example)
+        items = sent if isinstance(sent, list) else [sent]
+        named = [x for x in (self.read_item(attribute, item) for item in items) if x]
+
+        def change(_: Attribute, old: Any) -> Any:
+            return [
+                each
+                for each in old or []
+                if not any(is_named(attribute, each, item) for item in named)
+            ]
+
+        return change
+
+    def read_item(self, attribute: Attribute, item: Any) -> Resource:
+        """Answer what an item of such a value gives, without what is null."""
+        if not attribute.is_complex:
+            return {"value": read_single(attribute, item, self.gate)}
+        if not isinstance(item, (dict, list)) and "value" in attribute.attributes:
+            item = {"value": item}
+        if not isinstance(item, dict):
+            raise wrong_type(attribute, item)
+        read = read_object(attribute.attributes, item, attribute.path, self.gate)
+        return {name: value for name, value in read.items() if value is not None}
+
+    def matching(
+        self, resource: Resource, chain: Chain, selected: ValuePath
+    ) -> list[int]:
+        """Answer the places of the elements that a value filter selects."""
+        attribute = chain[-1]
+        compiler = FilterCompiler(self.type, self.gate)
+        test = compiler.compile(selected.filter, bracket_scope(attribute))
+        compiler.note(chain)
+        source = self.complete(resource) if compiler.computed else resource
+        elements = values_at(source, chain)
+        if not attribute.is_complex:
+            elements = [{"value": each} for each in elements]
+        return [place for place, each in enumerate(elements) if test(each)]
+
+    def change_elements(
+        self,
+        resource: Resource,
+        chain: Chain,
+        selected: ValuePath,
+        operation: Operation,
+    ) -> Resource:
+        """Carry out an operation on the elements that a value filter selects.
+
+        "If the target location is a multi-valued attribute for which a value selection
+        filter has been supplied and no record match was made, the service provider
+        SHALL indicate failure by returning ... "noTarget"" (RFC 7644 §3.5.2.3). Choice:
+        a remove that matches nothing has nothing to do.
+        """
+        above: Chain = chain
+        below: Chain = ()
+        if selected.sub:
+            above, below = chain[:-1], chain[-1:]
+        attribute = above[-1]
+        if not attribute.multi_valued:
+            raise InvalidPathException(
+                detail=f"'{attribute.path}' has one value, so there is none to choose."
+            )
+        if operation.op == "remove" and operation.value is not UNSET:
+            raise InvalidValueException(
+                detail="A remove with a value filter takes no 'value'."
+            )
+        value = None
+        if operation.op != "remove":
+            target = below[-1] if below else element_of(attribute)
+            value = read_value(target, operation.value, self.gate, patch=True)
+        change = self.operation(operation.op, value)
+        places = self.matching(resource, above, selected)
+        if not places and operation.op != "remove":
+            return self.create_element(
+                resource, above, below, selected, operation, value
+            )
+
+        def change_each(_: Attribute, old: Any) -> Any:
+            elements: list[Any] = list(old or [])
+            for place in places:
+                elements[place] = self.change_element(
+                    attribute, elements[place], below, change
+                )
+            return [each for each in elements if not is_unassigned(each)]
+
+        return update(resource, above, change_each)
+
+    def change_element(
+        self, attribute: Attribute, element: Any, below: Chain, change: Change
+    ) -> Any:
+        """Change one element, or its sub-attribute."""
+        if below:
+            return update(element, below, change)
+        changed = change(element_of(attribute), element)
+        if changed is not None and attribute.is_complex:
+            check_immutable(attribute.attributes.values(), element, changed)
+        return changed
+
+    def create_element(
+        self,
+        resource: Resource,
+        above: Chain,
+        below: Chain,
+        selected: ValuePath,
+        operation: Operation,
+        value: Any,
+    ) -> Resource:
+        """Make the element that a filter describes (Client (Entra)), or refuse to.
+
+        Raises NoTargetException (RFC 7644 §3.5.2.1, §3.5.2.3).
+        """
+        attribute = above[-1]
+        terms = equal_terms(selected.filter)
+        where = f"{operation.op} {clip(operation.path)}"
+        if terms is None or not attribute.is_complex:
+            raise NoTargetException(detail=f"{where}: the filter matches nothing.")
+        self.gate.meet(f"{operation.op}-creates", where)
+        described = {str(term.path): term.value for term in terms}
+        element = read_object(
+            attribute.attributes, described, attribute.path, self.gate
+        )
+        written = {below[-1].name: value} if below else value
+        element = {**element, **(written or {})}
+        element = {name: x for name, x in element.items() if not is_unassigned(x)}
+
+        def change(_: Attribute, old: Any) -> Any:
+            return union(attribute, old or [], [element])
+
+        return update(resource, above, change)
+
+
+def apply_patch(
+    type: ResourceType,
+    resource: Resource,
+    operations: Iterable[Operation],
+    gate: Gate,
+    complete: Callable[[Resource], Resource],
+) -> tuple[Resource, set[str]]:
+    """Answer the resource after all operations, and the names of what they wrote.
+
+    `complete` answers a resource with what is computed, for filters and comparisons.
+
+    Raises NoTargetException, InvalidPathException, InvalidFilterException,
+    InvalidValueException, MutabilityException (RFC 7644 §3.5.2, Table 9).
+    """
+    patch = Patch(type, gate, complete)
+    for operation in operations:
+        resource = patch.apply(resource, operation)
+    return resource, patch.written
+
+
+def update(container: Resource, chain: Chain, change: Change) -> Resource:
+    """Answer this object with a change made at the end of a chain.
+
+    A path through a multi-valued attribute without a filter leads to each element.
+    """
+    attribute, *rest = chain
+    old = container.get(attribute.name)
+    new: Any
+    if not rest:
+        new = change(attribute, old)
+    elif attribute.multi_valued:
+        new = [update(each, tuple(rest), change) for each in old or []]
+        new = [each for each in new if each]
+    else:
+        new = update(old or {}, tuple(rest), change)
+    if new is old:
+        return container
+    check_immutable([attribute], container, assign({}, attribute.name, new))
+    if attribute.multi_valued and "primary" in attribute.attributes and new:
+        new = settle_primary(attribute, old or [], new)
+    return assign(container, attribute.name, new)
+
+
+def add(attribute: Attribute, old: Any, value: Any) -> Any:
+    """``add`` (RFC 7644 §3.5.2.1): append, merge or set."""
+    if attribute.multi_valued:
+        return union(attribute, old or [], value or [])
+    if attribute.is_complex and value is not None:
+        return merge(attribute, old or {}, value, add)
+    return value
+
+
+def replace_value(attribute: Attribute, old: Any, value: Any) -> Any:
+    """``replace`` (RFC 7644 §3.5.2.3).
+
+    "If the target location specifies a complex attribute, a set of sub-attributes SHALL
+    be specified in the "value" parameter that replaces any existing values or adds
+    where an attribute did not previously exist": those not named stay.
+    """
+    if attribute.is_complex and not attribute.multi_valued and value is not None:
+        return merge(attribute, old or {}, value, replace_value)
+    return value
+
+
+def remove(attribute: Attribute, old: Any) -> None:
+    """``remove`` (RFC 7644 §3.5.2.2).
+
+    Raises MutabilityException when "an attribute ... becomes unassigned and is defined
+    as a required attribute".
+    """
+    if attribute.required and not is_unassigned(old):
+        raise MutabilityException(
+            detail=f"'{attribute.path}' is required: it cannot be removed."
+        )
+
+
+OPERATIONS: dict[str, Callable[[Attribute, Any, Any], Any]] = {
+    "add": add,
+    "replace": replace_value,
+    "remove": lambda attribute, old, _: remove(attribute, old),
+}
+
+
+def merge(
+    attribute: Attribute,
+    old: Resource,
+    value: Resource,
+    change: Callable[[Attribute, Any, Any], Any],
+) -> Resource:
+    """Answer a complex value with these sub-attributes changed; null clears."""
+    result = old
+    for name, item in value.items():
+        sub = attribute.attributes[name.lower()]
+        new = change(sub, old.get(name), item)
+        if new != old.get(name):
+            result = assign(result, name, new)
+    return result
+
+
+def union(attribute: Attribute, old: list[Any], value: list[Any]) -> list[Any]:
+    """Answer the elements of both; one that exists takes over `primary` only."""
+    places = {identity(attribute, each): place for place, each in enumerate(old)}
+    result = list(old)
+    for each in value:
+        place = places.setdefault(identity(attribute, each), len(result))
+        if place == len(result):
+            result.append(each)
+        elif attribute.is_complex:
+            result[place] = {**result[place], **each}
+    return result
+
+
+def settle_primary(attribute: Attribute, old: list[Any], new: list[Any]) -> list[Any]:
+    """Leave one primary element: the one that was written.
+
+    "The primary attribute value "true" MUST appear no more than once" (RFC 7643 §2.4);
+    a new one turns the old one to false (RFC 7644 §3.5.2).
+    """
+    primary = [place for place, each in enumerate(new) if each.get("primary") is True]
+    if len(primary) < 2:
+        return new
+    before = [each for each in old if each.get("primary") is True]
+    fresh = [place for place in primary if new[place] not in before]
+    if len(fresh) != 1:
+        raise InvalidValueException(
+            detail=f"More than one element of '{attribute.path}' would be primary "
+            "(RFC 7643 §2.4)."
+        )
+    return [
+        {**each, "primary": False} if place in primary and place != fresh[0] else each
+        for place, each in enumerate(new)
+    ]
+
+
+def element_of(attribute: Attribute) -> Attribute:
+    """Answer the attribute that one element of a multi-valued attribute is."""
+    return replace(attribute, multi_valued=False, required=False)
+
+
+def is_named(attribute: Attribute, element: Any, item: Resource) -> bool:
+    """Tell whether an element has every value that an item gives."""
+    if not attribute.is_complex:
+        return bool(
+            comparable(attribute, element) == comparable(attribute, item["value"])
+        )
+    for name, value in item.items():
+        sub = attribute.attributes[name.lower()]
+        if name not in element:
+            return False
+        if comparable(sub, element[name]) != comparable(sub, value):
+            return False
+    return True
+
+
+def equal_terms(tree: Filter) -> list[AttrExp] | None:
+    """Answer the terms of `a eq 1 and b eq 2`, or None for any other filter."""
+    match tree:
+        case AttrExp(AttrPath(None, _, None), "eq", value) if value is not None:
+            return [tree]
+        case LogExp("and", terms):
+            found = [equal_terms(term) for term in terms]
+            if all(each is not None for each in found):
+                return [term for each in found for term in each or []]
+    return None
+
+
+def read_only(attribute: Attribute) -> MutabilityException:
+    """Build the error of a change to what is readOnly (RFC 7643 §2.2)."""
+    return MutabilityException(detail=f"'{attribute.path}' is readOnly.")
+
+
+def immutable(attribute: Attribute) -> MutabilityException:
+    """Build the error of a change to what is immutable (RFC 7643 §2.2)."""
+    return MutabilityException(
+        detail=f"'{attribute.path}' is immutable: once it has a value, that stays."
+    )
+
+
+def check_immutable(
+    attributes: Iterable[Attribute], old: Resource, new: Resource
+) -> None:
+    """Check that what is immutable and had a value still has it (RFC 7643 §2.2).
+
+    The elements of a multi-valued attribute come and go: only one that is changed in
+    its place is checked, by whoever changes it.
+
+    Raises MutabilityException.
+    """
+    for attribute in attributes:
+        before, after = old.get(attribute.name), new.get(attribute.name)
+        if before is None:
+            continue
+        if attribute.mutability == "immutable" and after != before:
+            raise immutable(attribute)
+        if attribute.is_complex and not attribute.multi_valued and after:
+            check_immutable(attribute.attributes.values(), before, after)
+
+
+# === 9. Representations (RFC 7644 §3.4.2.5, §3.9; RFC 7643 §7): represent ===
+
+
+Names = dict[str, "Names | None"]
+"""Attributes by name, None for the whole of one, else its sub-attributes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a request wants to see: `attributes`, `excludedAttributes`, or neither."""
+
+    attributes: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.attributes or self.excluded)
+
+    def names(self, type: ResourceType, gate: Gate) -> Names:
+        """Find the attributes of a resource type that are named; others are ignored."""
+        names: Names = {}
+        for text in self.attributes or self.excluded:
+            if chain := self.find(text, type, gate):
+                add_name(names, chain)
+        return names
+
+    @staticmethod
+    def find(text: str, type: ResourceType, gate: Gate) -> Chain | None:
+        """Find the attribute of one name, if there is one (RFC 7644 §3.10)."""
+        quiet = Gate(gate.accepted)
+        try:
+            path = parse_path(text, quiet)
+            if isinstance(path, ValuePath):
+                return None
+            chain = resolve(path, type, quiet, InvalidPathException)
+        except (InvalidPathException, InvalidFilterException):
+            return None
+        gate.join(quiet)
+        return chain
+
+
+def read_selection(attributes: Any, excluded: Any) -> Selection:
+    """Answer what `attributes` and `excludedAttributes` ask for.
+
+    Choice: both at once are refused; RFC 7644 §3.9 allows either.
+
+    Raises InvalidValueException.
+    """
+    selection = Selection(tuple(attributes or ()), tuple(excluded or ()))
+    if selection.attributes and selection.excluded:
+        raise InvalidValueException(
+            detail="'attributes' and 'excludedAttributes' exclude each other "
+            "(RFC 7644 §3.9)."
+        )
+    if len(selection.attributes or selection.excluded) > MAX_ATTRIBUTES:
+        raise InvalidValueException(
+            detail=f"More than {MAX_ATTRIBUTES} names of attributes are too many."
+        )
+    return selection
+
+
+def add_name(names: Names, chain: Chain) -> None:
+    """Add a chain to the tree of names."""
+    first, *rest = chain
+    if not rest:
+        names[first.name] = None
+    elif (below := names.setdefault(first.name, {})) is not None:
+        add_name(below, tuple(rest))
+
+
+def represent(
+    type: ResourceType,
+    resource: Resource,
+    selection: Selection,
+    names: Names,
+    written: Iterable[str] = (),
+) -> Resource:
+    """Answer what is shown of a resource (RFC 7644 §3.9, RFC 7643 §7 "returned").
+
+    `returned` decides: always; never; request, when it is named in `attributes` or was
+    written by this request; default, unless others are named or it is excluded.
+    """
+    requested: Names = dict.fromkeys(written)
+    if selection.attributes:
+        return pick(type.attributes, resource, names, None, requested)
+    return pick(type.attributes, resource, None, names, requested)
+
+
+def pick(
+    attributes: Mapping[str, Attribute],
+    value: Resource,
+    included: Names | None,
+    excluded: Names | None,
+    written: Names | None,
+) -> Resource:
+    """Answer what is shown of an object; a None among the names is the whole."""
+    result: Resource = {}
+    for name, item in value.items():
+        attribute = attributes[name.lower()]
+        named = included is not None and name in included
+        inside = included[name] if included is not None and named else None
+        hidden = (excluded or {}).get(name, {})
+        if attribute.returned != "always":
+            if included is not None and not named and not attribute.attributes:
+                continue
+            if attribute.returned == "never" or hidden is None:
+                continue
+            is_written = written is None or name in written
+            if attribute.returned == "request" and not (named or is_written):
+                continue
+        if attribute.is_complex:
+            if included is not None and not named and attribute.returned != "always":
+                inside = {}
+            below = (inside, hidden, (written or {}).get(name, {}))
+            item = pick_within(attribute, item, *below)
+            if is_unassigned(item):
+                continue
+        result[name] = item
+    return result
+
+
+def pick_within(
+    attribute: Attribute,
+    value: Any,
+    included: Names | None,
+    excluded: Names | None,
+    written: Names | None,
+) -> Any:
+    """Answer what is shown of a complex value, or of each of its elements."""
+    if attribute.multi_valued:
+        parts = (
+            pick(attribute.attributes, x, included, excluded, written) for x in value
+        )
+        return [part for part in parts if part]
+    return pick(attribute.attributes, value, included, excluded, written)
+
+
+# ##### Part III. The service provider #####
+
+
+# === 10. The store, where a builder puts a database: Store ===
+
+
+class Store:
+    """Keep the resources of one directory in dicts; a subclass may keep them elsewhere.
+
+    Everything goes through these methods, and always with `lock` held, so that what is
+    read, checked and written in one operation is one step. A filter comes as a tree
+    (section 5), for a subclass to translate into a query of its own.
+    """
+
+    def __init__(self, types: Iterable[ResourceType]) -> None:
+        self.lock = threading.RLock()
+        self.types = {each.name: each for each in types}
+        self.resources: dict[str, dict[str, Resource]] = {x: {} for x in self.types}
+        self.positions: dict[str, int] = {}
+        self.next_position = itertools.count(1).__next__
+        self.indexes: dict[tuple[str, Chain], dict[Any, dict[str, None]]] = {
+            (each.name, chain): {}
+            for each in self.types.values()
+            for chain in each.indexed
+        }
+
+    def read(self, type: ResourceType, id: str) -> Resource | None:
+        """Answer the resource with this id, or None."""
+        return self.resources[type.name].get(id)
+
+    def select(self, type: ResourceType, tree: Filter | None = None) -> list[Resource]:
+        """Answer at least those that a filter matches, in the order of creation.
+
+        It may answer more: the caller tests each. Here an index narrows what it can.
+        """
+        resources = self.resources[type.name]
+        ids = None if tree is None else self.candidates(type, tree)
+        if ids is None:
+            return list(resources.values())
+        found = [resources[each] for each in ids if each in resources]
+        if len(found) > 1:
+            found.sort(key=lambda each: self.positions[each["id"]])
+        return found
+
+    def write(self, type: ResourceType, resource: Resource) -> None:
+        """Keep a new resource, or one that takes the place of another with its id."""
+        id = resource["id"]
+        old = self.resources[type.name].get(id)
+        for chain in type.indexed:
+            self.index(type, chain, old or {}, resource)
+        if old is None:
+            self.positions[id] = self.next_position()
+        self.resources[type.name][id] = resource
+
+    def erase(self, type: ResourceType, id: str) -> None:
+        """Forget the resource with this id."""
+        old = self.resources[type.name].pop(id)
+        for chain in type.indexed:
+            self.index(type, chain, old, {})
+        del self.positions[id]
+
+    def position(self, type: ResourceType, id: str) -> int:
+        """Answer a number that orders this resource after all that came before it."""
+        return self.positions[id]
+
+    def referring(self, type: ResourceType, chain: Chain, id: str) -> list[Resource]:
+        """Answer exactly those whose references at this chain name an id."""
+        value = chain[-1].attributes["value"]
+        ids = self.indexes[type.name, (*chain, value)].get(comparable(value, id), ())
+        return [self.resources[type.name][each] for each in ids]
+
+    def keep_secrets(
+        self, type: ResourceType, resource: Resource, values: Mapping[str, Any]
+    ) -> None:
+        """Take what is never returned, such as {"password": "t1meMa$heen"}, by path.
+
+        This is the only place that it ever reaches. Here it is forgotten: no copy is
+        kept, so none can leak. A subclass may hash it.
+        """
+
+    # What is below is how this store finds things; a subclass needs none of it.
+
+    def candidates(self, type: ResourceType, tree: Filter) -> Iterable[str] | None:
+        """Answer the ids of all that can match, or None when no index tells."""
+        match tree:
+            case AttrExp(path, "eq", value):
+                chain = resolve(path, type, Gate(EVERY_CODE), InvalidFilterException)
+                return self.look_up(type, chain, value) if chain else None
+            case ValuePath(path, AttrExp(AttrPath(None, name, None), "eq", value)):
+                inner = AttrPath(path.urn, path.name, name)
+                chain = resolve(inner, type, Gate(EVERY_CODE), InvalidFilterException)
+                return self.look_up(type, chain, value) if chain else None
+            case LogExp("and", terms):
+                found = (self.candidates(type, term) for term in terms)
+                return next((each for each in found if each is not None), None)
+            case LogExp("or", terms):
+                sets = [self.candidates(type, term) for term in terms]
+                if any(each is None for each in sets):
+                    return None
+                return dict.fromkeys(id for each in sets for id in each or ())
+        return None
+
+    def look_up(
+        self, type: ResourceType, chain: Chain, value: Any
+    ) -> Iterable[str] | None:
+        """Answer the ids of the resources with this value, if there is an index."""
+        if chain[-1].is_complex and "value" in chain[-1].attributes:
+            chain = (*chain, chain[-1].attributes["value"])
+        if chain[0].name == "id":
+            return (str(value),)
+        index = self.indexes.get((type.name, chain))
+        if index is None or value is None:
+            return None
+        return index.get(comparable(chain[-1], value), ())
+
+    def index(
+        self, type: ResourceType, chain: Chain, old: Resource, new: Resource
+    ) -> None:
+        """Bring an index up to date with a change."""
+        name = chain[0].name
+        before, after = old.get(name), new.get(name)
+        if before is after:
+            return
+        if chain[0].multi_valued and chain[0].refers:  # long lists change a little
+            before, after = difference(before or [], after or [])
+        gone = index_keys(chain, {name: before})
+        come = index_keys(chain, {name: after})
+        index = self.indexes[type.name, chain]
+        for key in gone - come:
+            index[key].pop(old["id"], None)
+            if not index[key]:
+                del index[key]
+        for key in come - gone:
+            index.setdefault(key, {})[new["id"]] = None
+
+
+EVERY_CODE = frozenset(DEVIATIONS)
+
+
+def index_keys(chain: Chain, part: Resource) -> set[Any]:
+    """Answer the values at the end of a chain as an index has them."""
+    return {comparable(chain[-1], value) for value in values_at(part, chain)}
+
+
+def difference(old: list[Any], new: list[Any]) -> tuple[list[Any], list[Any]]:
+    """Answer the elements that are in one list only.
+
+    An element that stays is the same object in both, which makes this fast.
+    """
+    if old == new[: len(old)]:
+        return [], new[len(old) :]
+    before, after = {id(each) for each in old}, {id(each) for each in new}
+    gone = [each for each in old if id(each) not in after]
+    return gone, [each for each in new if id(each) not in before]
+
+
+# === 11. The directory: references, memberships, versions (RFC 7643 §4): Directory ===
+#
+# What a resource shows of others is computed when it is shown, and never stored: `$ref`,
+# `type` and `display` beside the id of a resource, and the `groups` of a user. A change
+# of one resource therefore gives a new version to each that shows something of it. The
+# JSON of a resource follows from its version, so it is kept as long as that holds.
+
+
+@dataclass(slots=True)
+class Provider:
+    """What all directories of a service provider share."""
+
+    types: dict[str, ResourceType]
+    configuration: dict[str, Any]
+    clock: Callable[[], datetime]
+    new_id: Callable[[], str]
+    key: bytes  # that seals cursors
+    last_version: int = 0
+
+    def supports(self, name: str) -> bool:
+        """Tell whether a capability is announced, and so there (RFC 7643 §5)."""
+        return bool(self.configuration[name]["supported"])
+
+    def now(self) -> str:
+        """Answer the time as a dateTime in UTC."""
+        moment = self.clock().astimezone(UTC)
+        return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+class Directory:
+    """The resources of one tenant, and their ties to one another."""
+
+    def __init__(
+        self,
+        provider: Provider,
+        store: Store,
+        name: str = "",
+        accepted: frozenset[str] = frozenset(),
+    ) -> None:
+        self.provider = provider
+        self.store = store
+        self.name = name
+        self.accepted = accepted
+        self.rendered: dict[str, tuple[str, str, bytes]] = {}
+
+    # --- finding
+
+    def read(self, type: ResourceType, id: str) -> Resource:
+        """Answer the resource of this type and id.
+
+        Raises NotFoundException, 404 (RFC 7644 §3.4.1, §3.12).
+        """
+        resource = self.store.read(type, id)
+        if resource is None:
+            raise NotFoundException(detail=f"There is no {type.name} '{clip(id)}'.")
+        return resource
+
+    def find(
+        self, id: Any, names: Iterable[str] | None = None
+    ) -> tuple[ResourceType, Resource] | None:
+        """Answer the resource with this id among types of these names, or all."""
+        types = self.provider.types
+        for name in types if names is None else names:
+            resource = self.store.read(types[name], id)
+            if resource is not None:
+                return types[name], resource
+        return None
+
+    def select(self, type: ResourceType, tree: Filter | None) -> list[Resource]:
+        """Answer at least those that a filter matches, in the order of creation."""
+        if type.groups and (id := wanted_group(tree)) is not None:
+            below = self.members_below([id])
+            found = [x for each in below if (x := self.store.read(type, each))]
+            found.sort(key=lambda each: self.store.position(type, each["id"]))
+            return found
+        return self.store.select(type, tree)
+
+    def referrers(self, id: str) -> list[tuple[ResourceType, Resource]]:
+        """Answer the resources that refer to this id."""
+        found: dict[str, tuple[ResourceType, Resource]] = {}
+        for type in self.provider.types.values():
+            for chain in type.references:
+                for each in self.store.referring(type, chain, id):
+                    found[each["id"]] = type, each
+        return list(found.values())
+
+    def groups_above(self, id: str) -> dict[str, tuple[ResourceType, Resource, bool]]:
+        """Answer the groups of a member, each once, and whether it is in directly.
+
+        A group that is in a group brings its members along (RFC 7643 §4.1.2 "groups":
+        "direct" or "indirect"). Cycles do no harm.
+        """
+        above: dict[str, tuple[ResourceType, Resource, bool]] = {}
+        queue = [id]
+        for member in queue:
+            for type in self.provider.types.values():
+                if not (members := type.members):
+                    continue
+                for group in self.store.referring(type, (members,), member):
+                    if group["id"] not in above:
+                        above[group["id"]] = type, group, member == id
+                        queue.append(group["id"])
+        return above
+
+    def members_below(self, ids: Iterable[str]) -> dict[str, None]:
+        """Answer the members of these groups, and the members of those."""
+        below: dict[str, None] = {}
+        queue = list(ids)
+        for id in queue:
+            found = self.find(id)
+            if found and (members := found[0].members):
+                for member in references_at(found[1], (members,)):
+                    if member not in below:
+                        below[member] = None
+                        queue.append(member)
+        return below
+
+    # --- changing
+
+    def save(
+        self, type: ResourceType, resource: Resource, old: Resource | None = None
+    ) -> Resource:
+        """Store a new or changed resource under a new version, and answer it."""
+        now = self.provider.now()
+        meta = {
+            "resourceType": type.name,
+            "created": old["meta"]["created"] if old else now,
+            "lastModified": now,
+            "version": self.new_version(),
+        }
+        head = {"schemas": schemas_of(type, resource), "id": resource["id"]}
+        resource = {**head, **resource, **head, "meta": meta}
+        self.store.write(type, resource)
+        self.touch_dependents(type, old, resource)
+        return resource
+
+    def remove(self, type: ResourceType, resource: Resource) -> None:
+        """Remove a resource, and from every group that it is a member of.
+
+        Choice: a single reference to it, such as `manager`, stays and dangles.
+        """
+        id = resource["id"]
+        below = self.members_below([id]) if type.members else {}
+        self.store.erase(type, id)
+        self.rendered.pop(id, None)
+        for other, referrer in self.referrers(id):
+            if referrer["id"] == id:
+                continue
+            changed = referrer
+            for chain in other.references:
+                if chain[-1].multi_valued:
+                    changed = without_reference(changed, chain, id)
+            if changed is referrer:
+                self.touch(referrer["id"])
+            else:
+                self.save(other, changed, referrer)
+        for each in below:
+            self.touch(each, "groups")
+
+    def touch_dependents(
+        self, type: ResourceType, old: Resource | None, new: Resource
+    ) -> None:
+        """Give a new version to every resource that shows something of this one."""
+        id = new["id"]
+        below: dict[str, None] = {}
+        if members := type.members:
+            before = (old or {}).get(members.name) or []
+            parts = difference(before, new.get(members.name) or [])
+            moved = dict.fromkeys(
+                each["value"] for part in parts for each in part if "value" in each
+            )
+            below = moved | self.members_below(moved)
+        if old is None or old.get("displayName") != new.get("displayName"):
+            for _, referrer in self.referrers(id):
+                if referrer["id"] != id:
+                    self.touch(referrer["id"])
+            if type.members:
+                below |= self.members_below([id])
+        for each in below:
+            self.touch(each, "groups")
+
+    def touch(self, id: str, shows: str = "") -> None:
+        """Give a resource a new version; with `shows` only if it has that attribute."""
+        found = self.find(id)
+        if found and (not shows or shows in found[0].attributes):
+            type, resource = found
+            meta = {**resource["meta"], "version": self.new_version()}
+            self.store.write(type, {**resource, "meta": meta})
+
+    def new_version(self) -> str:
+        """Answer a version that no resource has had: weak, and opaque (§3.14)."""
+        self.provider.last_version += 1
+        return f'W/"{self.provider.last_version}"'
+
+    # --- showing
+
+    def complete(self, type: ResourceType, resource: Resource, base: str) -> Resource:
+        """Answer a resource with what is computed for it."""
+        result = dict(resource)
+        meta = result.pop("meta", {})
+        for chain in type.references:
+            if chain[0].name in resource:
+                link = partial(self.link, chain[-1], base=base)
+                result = map_values(result, chain, link)
+        if type.groups and (above := self.groups_above(resource["id"])):
+            result["groups"] = [
+                self.link(
+                    type.groups,
+                    {"value": id, "type": "direct" if direct else "indirect"},
+                    base,
+                )
+                for id, (_, _, direct) in above.items()
+            ]
+        result["meta"] = {
+            name: meta[name] for name in ("resourceType", "created", "lastModified")
+        }
+        result["meta"]["location"] = locate(base, type, resource["id"])
+        if self.provider.supports("etag"):
+            result["meta"]["version"] = meta["version"]
+        return result
+
+    def link(self, attribute: Attribute, element: Resource, base: str) -> Resource:
+        """Answer a reference with `$ref`, `type` and `display` of what it names."""
+        found = self.find(element.get("value"), attribute.refers)
+        if found is None:
+            return element
+        type, target = found
+        result = {**element, "$ref": locate(base, type, target["id"])}
+        if "type" in attribute.attributes:
+            result.setdefault("type", type.name)
+        name = "display" if "display" in attribute.attributes else "displayName"
+        if name.lower() in attribute.attributes and target.get("displayName"):
+            result[name] = target["displayName"]
+        return result
+
+    def render(self, type: ResourceType, resource: Resource, base: str) -> bytes:
+        """Answer the JSON of all that a resource shows by default.
+
+        It is kept with the version that it belongs to: a read is a look-up then.
+        """
+        id, version = resource["id"], resource["meta"]["version"]
+        kept = self.rendered.get(id)
+        if kept and kept[0] == version and kept[1] == base:
+            return kept[2]
+        whole = represent(type, self.complete(type, resource, base), Selection(), {})
+        content = encode(whole)
+        self.rendered[id] = version, base, content
+        return content
+
+    def show(
+        self,
+        type: ResourceType,
+        resource: Resource,
+        base: str,
+        selection: Selection,
+        names: Names,
+        written: Iterable[str] = (),
+    ) -> bytes:
+        """Answer the JSON of what a request wants to see of a resource."""
+        attributes = (type.attributes.get(name.lower()) for name in written)
+        written = [x.name for x in attributes if x and shows_on_request(x)]
+        if not selection and not written:
+            return self.render(type, resource, base)
+        whole = self.complete(type, resource, base)
+        return encode(represent(type, whole, selection, names, written))
+
+
+def shows_on_request(attribute: Attribute) -> bool:
+    """Tell whether an attribute, or a part of it, is only returned on request."""
+    return attribute.returned == "request" or any(
+        map(shows_on_request, attribute.attributes.values())
+    )
+
+
+JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
+def encode(value: Any) -> bytes:
+    """Answer a value as JSON in UTF-8."""
+    return JSON.encode(value).encode()
+
+
+def locate(base: str, type: ResourceType, id: str) -> str:
+    """Answer the URI of a resource (RFC 7643 §3.1 "location")."""
+    return f"{base}{type.endpoint}/{quote(id, safe='')}"
+
+
+def path_to(chain: Chain) -> AttrPath:
+    """Answer the path that leads along a chain."""
+    urn = chain[0].name if ":" in chain[0].name else None
+    name, sub, *_ = *(each.name for each in chain[urn is not None :]), None
+    return AttrPath(urn, name or "", sub)
+
+
+def references_at(resource: Resource, chain: Chain) -> list[str]:
+    """Answer the ids that the references at the end of a chain name."""
+    return [x["value"] for x in values_at(resource, chain) if "value" in x]
+
+
+def map_values(
+    container: Resource, chain: Chain, change: Callable[[Any], Any]
+) -> Resource:
+    """Answer an object with every value at the end of a chain changed."""
+    attribute, *rest = chain
+    old = container.get(attribute.name)
+    if old is None:
+        return container
+
+    def step(value: Any) -> Any:
+        return map_values(value, tuple(rest), change) if rest else change(value)
+
+    new = [step(each) for each in old] if attribute.multi_valued else step(old)
+    return assign(container, attribute.name, new)
+
+
+def without_reference(resource: Resource, chain: Chain, id: str) -> Resource:
+    """Answer a resource without the elements that name this id."""
+    if id not in references_at(resource, chain):
+        return resource
+    parent = chain[:-1]
+    attribute = chain[-1]
+
+    def strip(container: Resource) -> Resource:
+        kept = [x for x in container[attribute.name] if x.get("value") != id]
+        return assign(container, attribute.name, kept)
+
+    return map_values(resource, parent, strip) if parent else strip(resource)
+
+
+def wanted_group(tree: Filter | None) -> str | None:
+    """Answer the group that a filter asks for, if it asks for members of one only."""
+    match tree:
+        case AttrExp(AttrPath(_, name, sub), "eq", str(value)):
+            if name.lower() == "groups" and (sub or "value").lower() == "value":
+                return value
+        case ValuePath(AttrPath(_, name, None), AttrExp() as inner):
+            if name.lower() == "groups" and inner.path.sub is None:
+                return wanted_group(
+                    replace(inner, path=AttrPath(None, name, inner.path.name))
+                )
+        case LogExp("and", terms):
+            found = (wanted_group(term) for term in terms)
+            return next((each for each in found if each is not None), None)
+    return None
+
+
+# === 12. Operations on resources (RFC 7644 §3.3 to §3.6): create_resource, modify_resource ===
+#
+# The lock is held from the first look at the store to the last: nobody comes between
+# the check of a userName, a version or a reference and the write that relies on it.
+# Whoever shows the result holds it on, since a representation reads other resources.
+
+Condition = Callable[[Resource], None]
+"""Raises PreconditionFailedException unless a resource is as the client expects."""
+
+
+def no_condition(resource: Resource) -> None:
+    """Expect nothing."""
+
+
+def create_resource(
+    directory: Directory,
+    type: ResourceType,
+    payload: Mapping[str, Any],
+    gate: Gate,
+    id: str | None = None,
+    expected: Iterable[str] = (),
+) -> Resource:
+    """Create a resource (RFC 7644 §3.3).
+
+    `id` and `expected`, ids that will be there, are for bulk jobs.
+
+    Raises InvalidValueException, UniquenessException (409), or what the gate refuses.
+    """
+    resource = read_resource(type, payload, gate)
+    check_required(type, resource)
+    resource, secret = split_secrets(type.attributes, resource)
+    with directory.store.lock:
+        resource["id"] = id or unused_id(directory)
+        resource = settle_references(directory, type, {}, resource, gate, expected)
+        check_unique(directory, type, {}, resource)
+        resource = directory.save(type, resource)
+        if secret:
+            directory.store.keep_secrets(type, resource, secret)
+        return resource
+
+
+def unused_id(directory: Directory) -> str:
+    """Answer a new id; what the generator has given before is passed over."""
+    for _ in range(1000):
+        id = directory.provider.new_id()
+        if directory.find(id) is None:
+            return id
+    raise StatusException(500, "The id generator answers ids that are taken.")
+
+
+def retrieve_resource(directory: Directory, type: ResourceType, id: str) -> Resource:
+    """Answer a resource (RFC 7644 §3.4.1). Raises NotFoundException."""
+    return directory.read(type, id)
+
+
+def replace_resource(
+    directory: Directory,
+    type: ResourceType,
+    id: str,
+    payload: Mapping[str, Any],
+    gate: Gate,
+    condition: Condition = no_condition,
+    expected: Iterable[str] = (),
+) -> Resource:
+    """Replace a resource (RFC 7644 §3.5.1).
+
+    "readOnly: Any values provided SHALL be ignored. immutable: If one or more values
+    are already set for the attribute, the input value(s) MUST match"; choice: when none
+    is sent, the value stays.
+
+    Raises NotFoundException, PreconditionFailedException, InvalidValueException,
+    MutabilityException, UniquenessException (409), or what the gate refuses.
+    """
+    with directory.store.lock:
+        old = directory.read(type, id)
+        condition(old)
+        new = read_resource(type, payload, gate)
+        new = carry_over(type.attributes.values(), old, new)
+        check_required(type, new)
+        check_immutable(type.attributes.values(), old, new)
+        return commit(directory, type, old, new, gate, expected)
+
+
+def modify_resource(
+    directory: Directory,
+    type: ResourceType,
+    id: str,
+    operations: Sequence[Operation],
+    gate: Gate,
+    condition: Condition = no_condition,
+    expected: Iterable[str] = (),
+) -> tuple[Resource, set[str]]:
+    """Modify a resource (RFC 7644 §3.5.2); answer it and the names of what was written.
+
+    Raises NotFoundException, PreconditionFailedException, what `apply_patch` raises,
+    UniquenessException (409), or what the gate refuses.
+    """
+    with directory.store.lock:
+        old = directory.read(type, id)
+        condition(old)
+
+        def complete(resource: Resource) -> Resource:
+            return directory.complete(type, resource, "")
+
+        new, written = apply_patch(type, old, operations, gate, complete)
+        attributes = [type.attributes[name.lower()] for name in written]
+        check_required_within(attributes, new)
+        return commit(directory, type, old, new, gate, expected), written
+
+
+def delete_resource(
+    directory: Directory,
+    type: ResourceType,
+    id: str,
+    condition: Condition = no_condition,
+) -> None:
+    """Delete a resource (RFC 7644 §3.6).
+
+    Raises NotFoundException, PreconditionFailedException.
+    """
+    with directory.store.lock:
+        resource = directory.read(type, id)
+        condition(resource)
+        directory.remove(type, resource)
+
+
+def commit(
+    directory: Directory,
+    type: ResourceType,
+    old: Resource,
+    new: Resource,
+    gate: Gate,
+    expected: Iterable[str],
+) -> Resource:
+    """Store what has become of a resource, unless nothing has changed.
+
+    A secret is not kept, so that writing one always counts as a change.
+    """
+    new, secret = split_secrets(type.attributes, new)
+    if secret and not directory.provider.supports("changePassword"):
+        raise MutabilityException(
+            detail=f"{', '.join(secret)}: changePassword is not supported "
+            "(RFC 7643 §5)."
+        )
+    new = settle_references(directory, type, old, new, gate, expected)
+    if new == old and not secret:
+        return old
+    check_unique(directory, type, old, new)
+    resource = directory.save(type, new, old)
+    if secret:
+        directory.store.keep_secrets(type, resource, secret)
+    return resource
+
+
+def carry_over(
+    attributes: Iterable[Attribute], old: Resource, new: Resource
+) -> Resource:
+    """Answer a replacement with what a PUT cannot take away."""
+    for attribute in attributes:
+        before, after = old.get(attribute.name), new.get(attribute.name)
+        if before is None:
+            continue
+        if (
+            attribute.mutability in ("readOnly", "immutable")
+            or attribute.name == "schemas"
+        ):
+            if after is None:
+                new = assign(new, attribute.name, before)
+        elif attribute.is_complex and not attribute.multi_valued:
+            kept = carry_over(attribute.attributes.values(), before, after or {})
+            new = assign(new, attribute.name, kept)
+    return new
+
+
+def settle_references(
+    directory: Directory,
+    type: ResourceType,
+    old: Resource,
+    new: Resource,
+    gate: Gate,
+    expected: Iterable[str],
+) -> Resource:
+    """Check what new references name; one that only has the `$ref` gets its `value`."""
+    for chain in type.references:
+        name = chain[0].name
+        before, after = old.get(name), new.get(name)
+        if after is None or before is after:
+            continue
+        attribute = chain[-1]
+
+        def settle(element: Resource, attribute: Attribute = attribute) -> Resource:
+            return settle_reference(directory, attribute, element, gate, expected)
+
+        if len(chain) == 1 and attribute.multi_valued:
+            _, come = difference(before or [], after)
+            settled = {id(each): settle(each) for each in come}
+            if any(settled[id(each)] is not each for each in come):
+                new = assign(new, name, [settled.get(id(x), x) for x in after])
+        else:
+            new = map_values(new, chain, settle)
+    return new
+
+
+def settle_reference(
+    directory: Directory,
+    attribute: Attribute,
+    element: Resource,
+    gate: Gate,
+    expected: Iterable[str],
+) -> Resource:
+    """Check one reference (RFC 7643 §2.3.7)."""
+    if "value" not in element and "$ref" in element:
+        for name in attribute.refers:
+            endpoint = directory.provider.types[name].endpoint
+            _, found, id = element["$ref"].rpartition(endpoint + "/")
+            if found and directory.find(unquote(id), [name]):
+                return {"value": unquote(id)}
+    value = element.get("value")
+    if value is None or value in expected or directory.find(value, attribute.refers):
+        return element
+    gate.meet("dangling-reference", f"{attribute.path}: '{clip(value)}'")
+    return element
+
+
+def check_unique(
+    directory: Directory, type: ResourceType, old: Resource, new: Resource
+) -> None:
+    """Check that nobody else has a value that is unique (RFC 7643 §2.2 "uniqueness").
+
+    Raises UniquenessException, 409 (RFC 7644 §3.3.1).
+    """
+    for chain in type.unique:
+        name = chain[0].name
+        if old.get(name) is new.get(name):
+            continue
+        attribute = chain[-1]
+        for value in values_at(new, chain):
+            key = comparable(attribute, value)
+            for other in directory.store.select(
+                type, AttrExp(path_to(chain), "eq", value)
+            ):
+                if other["id"] != new["id"] and key in index_keys(chain, other):
+                    raise UniquenessException(
+                        detail=f"'{attribute.path}' is unique, and {type.name} "
+                        f"'{clip(other['id'])}' has the value '{clip(value)}'."
+                    )
+
+
+# === 13. Cursors (RFC 9865): seal_cursor, open_cursor ===
+#
+# A cursor holds the place of a page: the sort key and the position of the resource at
+# its edge, with a digest of the query that it belongs to and the time. Nothing is kept
+# here. Whoever exists throughout keeps their place, and so is on exactly one page.
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """The edge of a page, on which side the next one lies, and whose it is."""
+
+    query: str  # a digest of all parameters but count and cursor
+    count: int
+    issued: float  # seconds since 1970
+    key: SortKey
+    position: tuple[int, int]  # of the type, and in the order of creation
+    backwards: bool
+
+
+def seal_cursor(cursor: Cursor, key: bytes) -> str:
+    """Answer a cursor as text that only its maker can read or make (RFC 9865 §5).
+
+    It is the synthetic-IV construction (as in RFC 5297), of HMAC-SHA-256 for the tag
+    and SHAKE-256 for the key stream, in base64url: unreserved characters only.
+    """
+    fields = (getattr(cursor, name) for name in Cursor.__slots__)
+    content = encode(list(fields))
+    tag = hmac.digest(key, content, "sha256")[:16]
+    text = base64.urlsafe_b64encode(tag + mask(content, key, tag))
+    return text.decode().rstrip("=")
+
+
+def open_cursor(text: str, key: bytes) -> Cursor:
+    """Answer what a cursor holds.
+
+    Raises InvalidCursorException for one that was not made here.
+    """
+    broken = InvalidCursorException(
+        detail=f"The cursor '{clip(text, 20)}' is none of this server's (RFC 9865 §2)."
+    )
+    try:
+        whole = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except ValueError:
+        raise broken from None
+    tag, content = whole[:16], mask(whole[16:], key, whole[:16])
+    canonical = base64.urlsafe_b64encode(whole).decode().rstrip("=") == text
+    genuine = hmac.compare_digest(tag, hmac.digest(key, content, "sha256")[:16])
+    if not (canonical and genuine):
+        raise broken
+    query, count, issued, sort_key, position, backwards = json.loads(content)
+    return Cursor(query, count, issued, tuple(sort_key), tuple(position), backwards)
+
+
+def mask(content: bytes, key: bytes, tag: bytes) -> bytes:
+    """Cover or uncover bytes with the key stream of this tag."""
+    stream = hashlib.shake_256(b"cursor" + key + tag).digest(len(content))
+    return bytes(map(operator.xor, content, stream))
+
+
+# === 14. Queries (RFC 7644 §3.4.2, §3.4.3): query_resources ===
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What a GET or a SearchRequest asks for."""
+
+    filter: str | None = None
+    sort_by: str | None = None
+    descending: bool = False
+    start_index: int = 1
+    count: int | None = None
+    cursor: str | None = None
+    selection: Selection = Selection()
+
+
+SEARCH_MEMBERS = (
+    *("attributes", "excludedAttributes", "filter", "sortBy", "sortOrder"),
+    *("startIndex", "count", "cursor"),
+)
+
+
+def read_query(sent: Mapping[str, Any], provider: Provider) -> Query:
+    """Answer a query from URL parameters, or from the members of a SearchRequest.
+
+    In a URL numbers are text and lists have commas (RFC 7644 §3.4.2, §3.9).
+
+    Raises InvalidValueException, InvalidSyntaxException, NotImplementedException (501).
+    """
+    order = read_text(sent, "sortOrder") or "ascending"
+    if order.lower() not in ("ascending", "descending"):
+        raise InvalidValueException(
+            detail=f"'sortOrder' is ascending or descending, not '{clip(order)}'."
+        )
+    filter = read_text(sent, "filter")
+    if filter is not None and not provider.supports("filter"):
+        raise NotImplementedException(detail="Filters are not supported (RFC 7643 §5).")
+    cursor = read_text(sent, "cursor")
+    paging = provider.configuration["pagination"]
+    if cursor is not None and not paging["cursor"]:
+        raise InvalidCursorException(detail="Cursors are not supported (RFC 9865 §4).")
+    if paging["cursor"] and cursor is None and "startIndex" not in sent:
+        cursor = "" if paging["defaultPaginationMethod"] == "cursor" else None
+    return Query(
+        filter=filter,
+        sort_by=read_text(sent, "sortBy") if provider.supports("sort") else None,
+        descending=order.lower() == "descending",
+        start_index=max(1, read_integer(sent, "startIndex") or 1),
+        count=read_integer(sent, "count"),
+        cursor=cursor,
+        selection=read_selection(
+            read_names(sent, "attributes"), read_names(sent, "excludedAttributes")
+        ),
+    )
+
+
+def read_text(sent: Mapping[str, Any], name: str) -> str | None:
+    """Answer a parameter that is a string."""
+    value = sent.get(name)
+    if value is None or isinstance(value, str):
+        return value
+    raise InvalidSyntaxException(detail=f"'{name}' must be a string: {clip(value)}.")
+
+
+class Parameters(dict[str, str]):
+    """The parameters of a URL, where everything is text."""
+
+
+def read_integer(sent: Mapping[str, Any], name: str) -> int | None:
+    """Answer a parameter that is an integer."""
+    value = sent.get(name)
+    if isinstance(sent, Parameters) and value is not None:
+        if re.fullmatch(r"-?[0-9]+", value):
+            return int(value[:20])
+    elif value is None or (isinstance(value, int) and not isinstance(value, bool)):
+        return value
+    raise InvalidValueException(detail=f"'{name}' must be an integer: '{clip(value)}'.")
+
+
+def read_names(sent: Mapping[str, Any], name: str) -> list[str]:
+    """Answer a parameter that is a list of attribute names."""
+    value = sent.get(name)
+    if value is None:
+        return []
+    if isinstance(sent, Parameters):
+        return [each for part in value.split(",") if (each := part.strip())]
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return value
+    raise InvalidSyntaxException(detail=f"'{name}' must be an array of strings.")
+
+
+def query_resources(
+    directory: Directory,
+    types: Sequence[ResourceType],
+    query: Query,
+    base: str,
+    gate: Gate,
+) -> bytes:
+    """Answer a ListResponse, as JSON (RFC 7644 §3.4.2).
+
+    Raises InvalidFilterException, InvalidValueException, SensitiveException (403), and
+    for cursors InvalidCursorException, ExpiredCursorException, InvalidCountException.
+    """
+    with directory.store.lock:  # a page reads resources that must agree
+        found = Matches(directory, types, query, base, gate)
+        if query.cursor is None:
+            page, position = found.page_by_index()
+        else:
+            page, position = found.page_by_cursor()
+        names = {each.name: query.selection.names(each, gate) for each in types}
+        shown_page = []
+        for resource in page:
+            type = directory.provider.types[resource["meta"]["resourceType"]]
+            shown_page.append(
+                directory.show(type, resource, base, query.selection, names[type.name])
+            )
+    head = {
+        "schemas": [MESSAGES + "ListResponse"],
+        "totalResults": len(found.resources),
+        "itemsPerPage": len(page),
+        **position,
+    }
+    return b'%s,"Resources":[%s]}' % (encode(head)[:-1], b",".join(shown_page))
+
+
+class Matches:
+    """The resources that a query matches, in their order."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        types: Sequence[ResourceType],
+        query: Query,
+        base: str,
+        gate: Gate,
+    ) -> None:
+        self.directory = directory
+        self.types = types
+        self.query = query
+        self.base = base
+        self.keys = self.sort_keys(gate)
+        self.resources = self.matching(gate)
+        if query.sort_by is not None:
+            self.resources.sort(key=self.key, reverse=query.descending)
+
+    def matching(self, gate: Gate) -> list[Resource]:
+        """Answer what the filter matches, type by type, in the order of creation."""
+        if self.query.filter is None:
+            parts = [self.directory.select(each, None) for each in self.types]
+            return [each for part in parts for each in part] if parts[1:] else parts[0]
+        tree = parse_filter(self.query.filter, gate)
+        found: list[Resource] = []
+        filters = compile_filter(tree, self.types, gate)
+        for type, compiled in zip(self.types, filters, strict=True):
+            candidates, test = self.directory.select(type, tree), compiled.test
+            if compiled.computed:
+                found += [x for x in candidates if test(self.complete(type, x))]
+            else:
+                found += [x for x in candidates if test(x)]
+        return found
+
+    def complete(self, type: ResourceType, resource: Resource) -> Resource:
+        """Answer a resource with what is computed."""
+        return self.directory.complete(type, resource, self.base)
+
+    def sort_keys(self, gate: Gate) -> dict[str, Callable[[Resource], Any]]:
+        """Answer what orders the resources of each type, by its name."""
+        keys: dict[str, Callable[[Resource], Any]] = {}
+        if self.query.sort_by is None:
+            return keys
+        chains = parse_sort(self.query.sort_by, self.types, gate)
+        for type, chain in zip(self.types, chains, strict=True):
+            keys[type.name] = self.sort_key(type, chain)
+        return keys
+
+    def sort_key(
+        self, type: ResourceType, chain: Chain | None
+    ) -> Callable[[Resource], Any]:
+        """Answer what orders the resources of one type."""
+        if chain is None:  # over several types: it has no value there
+            return lambda resource: UNASSIGNED
+        key = sort_key(chain)
+        if any(each.computed for each in chain):
+            return lambda resource: key(self.complete(type, resource))
+        return key
+
+    def key(self, resource: Resource) -> Any:
+        """Answer what orders a resource."""
+        return self.keys[resource["meta"]["resourceType"]](resource)
+
+    def page_by_index(self) -> tuple[list[Resource], Resource]:
+        """Answer a page, and what tells its place (RFC 7644 §3.4.2.4)."""
+        start = self.query.start_index
+        size = self.page_size(self.query.count)
+        return self.resources[start - 1 : start - 1 + size], {"startIndex": start}
+
+    def page_size(self, count: int | None) -> int:
+        """Answer how many resources a page has: a count above the limits is capped."""
+        configuration = self.directory.provider.configuration
+        paging = configuration["pagination"]
+        most = min(paging["maxPageSize"], configuration["filter"]["maxResults"])
+        wanted = paging["defaultPageSize"] if count is None else max(0, count)
+        return min(wanted, most)
+
+    def page_by_cursor(self) -> tuple[list[Resource], Resource]:
+        """Answer a page, and the cursors to its neighbours (RFC 9865 §2).
+
+        Raises InvalidCursorException, ExpiredCursorException, InvalidCountException.
+        """
+        configuration = self.directory.provider.configuration
+        most = configuration["pagination"]["maxPageSize"]
+        count = self.query.count
+        if count is not None and not 0 <= count <= most:
+            raise InvalidCountException(
+                detail=f"With a cursor 'count' is 0 to {most}, not {clip(count, 20)} "
+                "(RFC 9865 §2.1)."
+            )
+        size = self.page_size(count)
+        start = 0
+        if self.query.cursor:
+            cursor = self.check_cursor(
+                open_cursor(self.query.cursor, self.provider_key)
+            )
+            start = self.place_of(cursor, size)
+            if cursor.backwards:
+                start, size = max(0, start - size), min(size, start)
+        page = self.resources[start : start + size]
+        neighbours = {}
+        if page and start + len(page) < len(self.resources):
+            neighbours["nextCursor"] = self.cursor_at(page[-1], backwards=False)
+        if page and start > 0:
+            neighbours["previousCursor"] = self.cursor_at(page[0], backwards=True)
+        return page, neighbours
+
+    @property
+    def provider_key(self) -> bytes:
+        return self.directory.provider.key
+
+    def check_cursor(self, cursor: Cursor) -> Cursor:
+        """Check that a cursor is of this query, and of these days."""
+        if cursor.query != self.digest():
+            raise InvalidCursorException(
+                detail="The cursor belongs to another query: endpoint, filter, sorting "
+                "and attributes are those of the first page (RFC 9865 §2)."
+            )
+        if cursor.count != self.page_size(self.query.count):
+            raise InvalidCountException(
+                detail=f"'count' was {cursor.count} on the first page, and stays so "
+                "(RFC 9865 §2)."
+            )
+        provider = self.directory.provider
+        timeout = provider.configuration["pagination"]["cursorTimeout"]
+        if provider.clock().timestamp() - cursor.issued > timeout:
+            raise ExpiredCursorException(
+                detail=f"The cursor is older than {timeout} seconds (RFC 9865 §2.1)."
+            )
+        return cursor
+
+    def digest(self) -> str:
+        """Answer what tells this query from any other."""
+        query = self.query
+        parts: list[Any] = [self.directory.name, [each.name for each in self.types]]
+        parts += [query.filter, query.sort_by, query.descending]
+        parts += [query.selection.attributes, query.selection.excluded]
+        return hashlib.sha256(encode(parts)).hexdigest()[:32]
+
+    def cursor_at(self, resource: Resource, backwards: bool) -> str:
+        """Answer the cursor to the page behind a resource, or before it."""
+        cursor = Cursor(
+            query=self.digest(),
+            count=self.page_size(self.query.count),
+            issued=self.directory.provider.clock().timestamp(),
+            key=self.key(resource) if self.keys else UNASSIGNED,
+            position=self.position(resource),
+            backwards=backwards,
+        )
+        return seal_cursor(cursor, self.provider_key)
+
+    def position(self, resource: Resource) -> tuple[int, int]:
+        """Answer where a resource stands among those with its sort key."""
+        names = [each.name for each in self.types]
+        name = resource["meta"]["resourceType"]
+        type = self.directory.provider.types[name]
+        return names.index(name), self.directory.store.position(type, resource["id"])
+
+    def place_of(self, cursor: Cursor, size: int) -> int:
+        """Answer the index of the first resource at or behind the edge of a page."""
+
+        def is_behind(place: int) -> bool:
+            resource = self.resources[place]
+            key = self.key(resource) if self.keys else UNASSIGNED
+            if key != cursor.key:
+                return (key < cursor.key) if self.query.descending else key > cursor.key
+            position = self.position(resource)
+            return (
+                position >= cursor.position
+                if cursor.backwards
+                else (position > cursor.position)
+            )
+
+        places = range(len(self.resources))
+        return bisect.bisect_left(places, True, key=is_behind)
+
+
+# === 15. Bulk (RFC 7644 §3.7): execute_bulk ===
+#
+# Every POST is given its id before anything is done, so a reference to a `bulkId` is
+# known at once, wherever it stands. An operation runs after those that it refers to. In
+# a circle one has to run before: it refers to what will be there, and is undone when
+# that fails. "The service provider MUST try to resolve circular cross-references"
+# (§3.7.1).
+
+BULK_MEMBERS = ("method", "bulkId", "version", "path", "data")
+BULK_ID = re.compile(r"bulkId:([^\s\"/\[\]]+)")
+REFERRING = ("value", "$ref", "path")
+"""The keys under which a text may refer to a bulkId."""
+
+
+def execute_bulk(
+    directory: Directory, payload: Mapping[str, Any], base: str, gate: Gate
+) -> Resource:
+    """Carry out a bulk job, each operation by itself, and answer a BulkResponse.
+
+    Raises InvalidSyntaxException for what is no BulkRequest, PayloadTooLargeException,
+    413 (RFC 7644 §3.7.4).
+    """
+    message = read_message(payload, "BulkRequest", ("failOnErrors", "Operations"), gate)
+    sent = message.get("Operations")
+    if not isinstance(sent, list):
+        raise InvalidSyntaxException(detail="'Operations' must be an array.")
+    most = directory.provider.configuration["bulk"]["maxOperations"]
+    if len(sent) > most:
+        raise PayloadTooLargeException(
+            detail=f"The job has {len(sent)} operations: maxOperations is {most}."
+        )
+    fail_on = message.get("failOnErrors")
+    if fail_on is not None:
+        whole = isinstance(fail_on, int) and not isinstance(fail_on, bool)
+        if not whole or fail_on < 0:
+            raise InvalidSyntaxException(detail="'failOnErrors' must be an integer.")
+    job = BulkJob(directory, sent, base, gate)
+    return {
+        "schemas": [MESSAGES + "BulkResponse"],
+        "Operations": job.execute(math.inf if fail_on is None else max(1, fail_on)),
+    }
+
+
+class BulkJob:
+    """The operations of a bulk job, and what has become of them."""
+
+    def __init__(
+        self, directory: Directory, sent: list[Any], base: str, gate: Gate
+    ) -> None:
+        self.directory = directory
+        self.sent = sent
+        self.base = base
+        self.gate = gate
+        self.places: dict[str, int] = {}  # of the POST with this bulkId
+        self.ids: dict[str, str] = {}  # that it is going to have
+        self.results: dict[int, Resource] = {}
+        self.relying: dict[int, list[int]] = {}
+        self.references = [references_in(lower_keys(each)) for each in sent]
+        for place, each in enumerate(sent):
+            members = lower_keys(each)
+            bulk_id = members.get("bulkid")
+            if members.get("method") == "POST" and isinstance(bulk_id, str):
+                if bulk_id and bulk_id not in self.places:
+                    self.places[bulk_id] = place
+                    self.ids[bulk_id] = unused_id(directory)
+
+    def execute(self, fail_on: float) -> list[Resource]:
+        """Carry out the operations until too many have failed; answer their results."""
+        for place in self.order():
+            self.results[place] = self.attempt(place)
+            failed = sum("response" in each for each in self.results.values())
+            if failed >= fail_on:
+                break
+        return [self.results[place] for place in sorted(self.results)]
+
+    def order(self) -> list[int]:
+        """Answer the operations as sent, but each after those that it refers to."""
+        order: dict[int, None] = {}
+        begun: set[int] = set()
+        for first in range(len(self.sent)):
+            stack = [first]
+            while stack:
+                place = stack[-1]
+                begun.add(place)
+                before = (each for each in self.needs(place) if each not in begun)
+                following = next(before, None)
+                if following is None:
+                    order.setdefault(stack.pop())
+                else:
+                    stack.append(following)
+        return list(order)
+
+    def needs(self, place: int) -> list[int]:
+        """Answer the places of the operations that one refers to."""
+        found = self.references[place]
+        return [self.places[each] for each in found if each in self.places]
+
+    def attempt(self, place: int) -> Resource:
+        """Carry out one operation, or answer its error."""
+        gate = Gate(self.directory.accepted)
+        members = lower_keys(self.sent[place])
+        result = {
+            name: members[name.lower()]
+            for name in ("method", "bulkId")
+            if isinstance(members.get(name.lower()), str)
+        }
+        try:
+            return result | self.run(place, gate, result)
+        except SCIMException as error:
+            for other in self.relying.pop(place, []):
+                self.undo(other)
+            return result | failure(error)
+        finally:
+            self.gate.join(gate)
+
+    def run(self, place: int, gate: Gate, result: Resource) -> Resource:
+        """Carry out one operation; `result` takes the location as soon as it is known.
+
+        Raises what the operation raises, ConflictException (409) for a reference to
+        what has failed.
+        """
+        if not isinstance(self.sent[place], dict):
+            raise InvalidSyntaxException(detail="An operation must be an object.")
+        members = read_members(self.sent[place], BULK_MEMBERS, "a bulk operation", gate)
+        method, type, id = self.target(members)
+        if method == "POST":
+            self.check_bulk_id(place, members.get("bulkId"))
+        else:
+            result["location"] = locate(self.base, type, id)
+        expected = self.expected(place)
+        data = members.get("data")
+        if method != "DELETE" and not isinstance(data, dict):
+            raise InvalidSyntaxException(detail=f"The {method} has no 'data' object.")
+        data = resolve_bulk_ids(data, "", self.ids)
+        condition = self.condition(members.get("version"))
+        directory = self.directory
+        with directory.store.lock:
+            if method == "POST":
+                id = self.ids[members["bulkId"]]
+                resource = create_resource(directory, type, data, gate, id, expected)
+                result["location"] = locate(self.base, type, id)
+            elif method == "PUT":
+                resource = replace_resource(
+                    directory, type, id, data, gate, condition, expected
+                )
+            elif method == "PATCH":
+                check_supported(directory.provider, "patch")
+                operations = read_operations(data, gate)
+                resource, _ = modify_resource(
+                    directory, type, id, operations, gate, condition, expected
+                )
+            else:
+                delete_resource(directory, type, id, condition)
+                return {"status": "204"}
+        done = {"status": "201" if method == "POST" else "200"}
+        if directory.provider.supports("etag"):
+            done["version"] = resource["meta"]["version"]
+        return done
+
+    def target(self, members: Mapping[str, Any]) -> tuple[str, ResourceType, str]:
+        """Answer the method, the resource type, and the id unless it is a POST.
+
+        Raises InvalidSyntaxException, NotFoundException for an unknown path.
+        """
+        method, path = members.get("method"), members.get("path")
+        if method not in ("POST", "PUT", "PATCH", "DELETE"):
+            raise InvalidSyntaxException(
+                detail=f"'method' is POST, PUT, PATCH or DELETE, not {clip(method)!r}."
+            )
+        if not isinstance(path, str):
+            raise InvalidSyntaxException(detail="'path' must be a string.")
+        endpoint, *rest = resolve_bulk_ids(path, "path", self.ids)[1:].split("/")
+        for type in self.directory.provider.types.values():
+            known = path.startswith("/") and type.endpoint == f"/{endpoint}"
+            if known and len(rest) == (method != "POST") and all(rest):
+                return method, type, unquote(rest[0]) if rest else ""
+        raise NotFoundException(
+            detail=f"'path' is no place for {method}: '{clip(path)}'. It is the endpoint "
+            "of a resource type, and for all but POST an id (RFC 7644 §3.7)."
+        )
+
+    def check_bulk_id(self, place: int, bulk_id: Any) -> None:
+        """Check that a POST has a bulkId of its own. Raises InvalidValueException."""
+        if not isinstance(bulk_id, str) or not bulk_id:
+            raise InvalidValueException(
+                detail="'bulkId' is required when the method is POST (RFC 7644 §3.7)."
+            )
+        if self.places[bulk_id] != place:
+            raise InvalidValueException(
+                detail=f"'bulkId' must be unique in the job: '{clip(bulk_id)}'."
+            )
+
+    def expected(self, place: int) -> list[str]:
+        """Answer the ids of what an operation refers to and is not there yet.
+
+        Raises ConflictException when it failed.
+        """
+        ids = []
+        for bulk_id in self.references[place]:
+            other = self.places.get(bulk_id)
+            if other is None:
+                continue
+            if "response" in self.results.get(other, {}):
+                raise ConflictException(
+                    detail=f"bulkId '{clip(bulk_id)}' cannot be resolved: its operation "
+                    "failed (RFC 7644 §3.7.1)."
+                )
+            if other not in self.results:
+                self.relying.setdefault(other, []).append(place)
+                ids.append(self.ids[bulk_id])
+        return ids
+
+    def undo(self, place: int) -> None:
+        """Take back a POST that relied on one that failed later, and all that rely on it."""
+        result = self.results.get(place)
+        if result is None or "response" in result or result["method"] != "POST":
+            return
+        bulk_id = result["bulkId"]
+        if found := self.directory.find(self.ids[bulk_id]):
+            delete_resource(self.directory, found[0], self.ids[bulk_id])
+        error = ConflictException(
+            detail="It refers to a bulkId whose operation failed (RFC 7644 §3.7.1)."
+        )
+        kept = {name: result[name] for name in ("method", "bulkId")}
+        self.results[place] = kept | failure(error)
+        for other, references in enumerate(self.references):
+            if bulk_id in references:
+                self.undo(other)
+
+    def condition(self, version: Any) -> Condition:
+        """Answer the precondition that a `version` is (RFC 7644 §3.7)."""
+        if version is None or not self.directory.provider.supports("etag"):
+            return no_condition
+        return Preconditions(if_match=str(version)).check
+
+
+def check_supported(provider: Provider, name: str) -> None:
+    """Raises NotImplementedException, 501, for a capability that is off."""
+    if not provider.supports(name):
+        raise NotImplementedException(
+            detail=f"{name} is not supported (RFC 7643 §5): see /ServiceProviderConfig."
+        )
+
+
+def failure(error: SCIMException) -> Resource:
+    """Answer the status and response of an operation that failed."""
+    return {"status": str(error.status), "response": error_body(error)}
+
+
+def lower_keys(sent: Any) -> Resource:
+    """Answer the members of an operation by their names in lower case."""
+    return {key.lower(): x for key, x in sent.items()} if isinstance(sent, dict) else {}
+
+
+def references_in(value: Any, key: str = "") -> list[str]:
+    """Answer the bulkIds that an operation refers to, at any depth."""
+    if isinstance(value, dict):
+        found = [references_in(item, name) for name, item in value.items()]
+        return [each for part in found for each in part]
+    if isinstance(value, list):
+        return [each for item in value for each in references_in(item, key)]
+    if isinstance(value, str) and key.lower() in REFERRING:
+        return BULK_ID.findall(value)
+    return []
+
+
+def resolve_bulk_ids(value: Any, key: str, ids: Mapping[str, str]) -> Any:
+    """Answer a value with the ids in place of the bulkIds that are known."""
+    if isinstance(value, dict):
+        return {name: resolve_bulk_ids(x, name, ids) for name, x in value.items()}
+    if isinstance(value, list):
+        return [resolve_bulk_ids(item, key, ids) for item in value]
+    if isinstance(value, str) and key.lower() in REFERRING:
+        return BULK_ID.sub(lambda match: ids.get(match[1], match[0]), value)
+    return value
+
+
+# === 16. Discovery (RFC 7644 §4, RFC 7643 §5): read_configuration, discovery_documents ===
+
+
+CONFIGURATION: dict[str, Any] = {
+    "schemas": [CORE + "ServiceProviderConfig"],
+    "patch": {"supported": True},
+    "bulk": {"supported": True, "maxOperations": 1000, "maxPayloadSize": MAX_BODY},
+    "filter": {"supported": True, "maxResults": 1000},
+    "changePassword": {"supported": True},
+    "sort": {"supported": True},
+    "etag": {"supported": True},
+    "pagination": {
+        "cursor": True,
+        "index": True,
+        "defaultPaginationMethod": "index",
+        "defaultPageSize": 100,
+        "maxPageSize": 1000,
+        "cursorTimeout": 3600,  # seconds
+    },
+}
+AUTHENTICATION_SCHEMES = {
+    "oauthbearertoken": {
+        "type": "oauthbearertoken",
+        "name": "OAuth Bearer Token",
+        "description": "A bearer token in the Authorization header",
+        "specUri": "https://www.rfc-editor.org/info/rfc6750",
+    },
+    "httpbasic": {
+        "type": "httpbasic",
+        "name": "HTTP Basic",
+        "description": "A user name and a password in the Authorization header",
+        "specUri": "https://www.rfc-editor.org/info/rfc7617",
+    },
+}
+
+
+def read_configuration(
+    given: Mapping[str, Any], schemes: Iterable[str]
+) -> dict[str, Any]:
+    """Answer the service provider configuration: the default, and what is given over it.
+
+    What it says is law: each part of this file asks it. Raises ValueError.
+    """
+    if not isinstance(given, Mapping):
+        raise ValueError(f"no JSON object, but {clip(given)}")
+    merged: dict[str, Any] = {}
+    for name, default in CONFIGURATION.items():
+        value = given.get(name, default)
+        if isinstance(default, dict):
+            if not isinstance(value, Mapping):
+                raise ValueError(f"'{name}' must be an object, not {clip(value)}")
+            value = {**default, **value}
+            for key, known in default.items():
+                check_setting(f"{name}.{key}", value[key], known)
+        merged[name] = value
+    extra = {name: value for name, value in given.items() if name not in merged}
+    known = {
+        "authenticationSchemes": [AUTHENTICATION_SCHEMES[each] for each in schemes]
+    }
+    merged = merged | known | extra
+    merged["schemas"] = CONFIGURATION["schemas"]
+    try:
+        scim2_models.ServiceProviderConfig.model_validate(merged)
+    except ValueError as error:
+        raise ValueError(first_line(error)) from None
+    return merged
+
+
+def check_setting(name: str, value: Any, known: Any) -> None:
+    """Check that a setting is of the kind that the default is. Raises ValueError."""
+    if isinstance(known, bool):
+        right = isinstance(value, bool)
+    elif isinstance(known, int):
+        right = isinstance(value, int) and not isinstance(value, bool) and value > 0
+    else:
+        right = value in ("index", "cursor")
+    if not right:
+        raise ValueError(f"'{name}' cannot be {clip(value)}")
+
+
+def discovery_documents(
+    configuration: Mapping[str, Any],
+    schemas: Iterable[Mapping[str, Any]],
+    types: Iterable[Mapping[str, Any]],
+) -> dict[str, dict[str, Resource]]:
+    """Answer the documents of each discovery endpoint, by endpoint and by id."""
+    return {
+        "ServiceProviderConfig": {"": dict(configuration)},
+        "ResourceTypes": {
+            each["name"]: {
+                "schemas": [CORE + "ResourceType"],
+                "id": each["name"],
+                **each,
+            }
+            for each in types
+        },
+        "Schemas": {each["id"]: complete_schema(each) for each in schemas},
+    }
+
+
+def show_document(document: Resource, endpoint: str, id: str, base: str) -> Resource:
+    """Answer a discovery document with its `meta` (RFC 7643 §3.1)."""
+    name = (
+        endpoint.removesuffix("s") if endpoint != "ServiceProviderConfig" else endpoint
+    )
+    location = f"{base}/{endpoint}" + (f"/{quote(id, safe=':')}" if id else "")
+    return document | {"meta": {"resourceType": name, "location": location}}
+
+
+# ##### Part IV. The wire #####
+
+
+# === 17. Requests and replies (RFC 7644 §3.1, §3.8, §3.14): Request, Reply ===
+
+
+@dataclass(slots=True)
+class Reply:
+    """What goes back: status, body, headers."""
+
+    status: int
+    content: bytes = b""
+    headers: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Request:
+    """One request, once it is known where it goes and who asks."""
+
+    environ: Mapping[str, Any]
+    method: str
+    query: Parameters
+    application: Application
+    directory: Directory
+    base: str
+    gate: Gate
+    subject: str | None = None
+    types: list[ResourceType] = field(default_factory=list)
+    id: str = ""
+
+    @property
+    def provider(self) -> Provider:
+        return self.directory.provider
+
+    @property
+    def type(self) -> ResourceType:
+        """The one resource type that the path names."""
+        return self.types[0]
+
+    def header(self, name: str) -> str:
+        """Answer a header field, or nothing."""
+        value: str = self.environ.get("HTTP_" + name.upper().replace("-", "_"), "")
+        return value
+
+    def payload(self, limit: int | None = None) -> dict[str, Any]:
+        """Answer the JSON object that the body is.
+
+        Raises StatusException (411, 413, 415), InvalidSyntaxException.
+        """
+        content_type = self.environ.get("CONTENT_TYPE", "")
+        media_type = content_type.partition(";")[0].strip().lower()
+        if media_type not in ("", MEDIA_TYPE, "application/json"):
+            raise StatusException(
+                415, f"A body must be {MEDIA_TYPE}, not '{clip(media_type)}' (§3.8)."
+            )
+        content = read_body(self.environ, limit or self.application.max_body)
+        return parse_json(content, self.gate)
+
+    def selection(self) -> Selection:
+        """Answer what the URL wants to see of a resource."""
+        return read_selection(
+            read_names(self.query, "attributes"),
+            read_names(self.query, "excludedAttributes"),
+        )
+
+    def preconditions(self) -> Preconditions:
+        """Answer what the headers expect (RFC 7644 §3.14)."""
+        if not self.provider.supports("etag"):
+            return Preconditions()
+        return Preconditions(self.header("If-Match"), self.header("If-None-Match"))
+
+
+def read_body(environ: Mapping[str, Any], limit: int) -> bytes:
+    """Answer the body, however it is framed.
+
+    Raises StatusException, 400 when it was cut off, 411, 413 over the limit.
+    """
+    too_large = StatusException(413, f"The body is larger than {limit} bytes.")
+    announced = environ.get("CONTENT_LENGTH") or ""
+    stream = environ["wsgi.input"]
+    if announced:
+        if not re.fullmatch(r"[0-9]+", announced):
+            raise StatusException(400, "Content-Length is no number.")
+        if len(announced) > 15 or int(announced) > limit:
+            raise too_large
+        content: bytes = stream.read(int(announced))
+        if len(content) < int(announced):
+            raise StatusException(400, "The body is shorter than its Content-Length.")
+        return content
+    if environ.get("wsgi.input_terminated"):
+        content = stream.read(limit + 1)
+        if len(content) > limit:
+            raise too_large
+        return content
+    if environ.get("HTTP_TRANSFER_ENCODING"):
+        raise StatusException(411, "This server needs a Content-Length.")
+    return b""
+
+
+def parse_json(content: bytes, gate: Gate) -> dict[str, Any]:
+    """Answer the JSON object that bytes spell (RFC 8259).
+
+    Raises InvalidSyntaxException; for numbers, depth and surrogates too.
+    """
+    doubled: list[str] = []
+
+    def read_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        read = dict(pairs)
+        if len(read) < len(pairs):
+            names = [name for name, _ in pairs]
+            doubled.append(next(name for name in names if names.count(name) > 1))
+        return read
+
+    try:
+        payload = json.loads(
+            content.decode(),
+            object_pairs_hook=read_pairs,
+            parse_constant=refuse_number,
+            parse_float=read_float,
+        )
+    except RecursionError:
+        raise too_deep() from None
+    except UnicodeDecodeError:
+        raise InvalidSyntaxException(detail="The body is not UTF-8.") from None
+    except json.JSONDecodeError as error:
+        raise InvalidSyntaxException(
+            detail=f"The body is no JSON: {error.msg}, at line {error.lineno} column "
+            f"{error.colno}."
+        ) from None
+    except ValueError:
+        raise InvalidSyntaxException(
+            detail="The body has a number that JSON does not know, or that is too large."
+        ) from None
+    if content.count(b"[") + content.count(b"{") > MAX_DEPTH:
+        check_depth(payload)
+    if b"\\u" in content:
+        check_text(payload)
+    if not isinstance(payload, dict):
+        raise InvalidSyntaxException(detail="The body must be a JSON object.")
+    if doubled:
+        gate.meet("duplicate-json-key", f"'{clip(doubled[0])}' twice")
+    return payload
+
+
+def refuse_number(text: str) -> NoReturn:
+    """Refuse NaN and Infinity, which JSON does not know."""
+    raise ValueError(text)
+
+
+def read_float(text: str) -> float:
+    """Answer a number, but none beyond a double."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
+
+
+def too_deep() -> InvalidSyntaxException:
+    """Build the error of JSON that is nested too deep."""
+    return InvalidSyntaxException(detail=f"JSON deeper than {MAX_DEPTH} is refused.")
+
+
+def check_depth(payload: Any) -> None:
+    """Check how deep JSON is nested, level by level."""
+    level, depth = [payload], 0
+    while level:
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise too_deep()
+        level = [
+            each
+            for value in level
+            if isinstance(value, (dict, list))
+            for each in (value.values() if isinstance(value, dict) else value)
+        ]
+
+
+def check_text(payload: Any) -> None:
+    """Check that escapes spell whole characters: no lone surrogates."""
+    try:
+        encode(payload)
+    except UnicodeEncodeError:
+        raise InvalidSyntaxException(
+            detail="The body has a lone surrogate, which is no character."
+        ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Preconditions:
+    """What If-Match and If-None-Match expect of a version (RFC 7644 §3.14).
+
+    Deviation: If-Match compares weakly, as the RFC's own example needs; RFC 9110
+    §13.1.1 asks for the strong comparison, in which no weak version is ever equal.
+    """
+
+    if_match: str = ""
+    if_none_match: str = ""
+
+    def check(self, resource: Resource) -> None:
+        """Raises PreconditionFailedException, 412."""
+        version = resource["meta"]["version"]
+        if self.if_match and not is_listed(version, self.if_match):
+            raise PreconditionFailedException(
+                detail=f"The version is {version}, which If-Match does not name."
+            )
+        if self.if_none_match and is_listed(version, self.if_none_match):
+            raise PreconditionFailedException(
+                detail=f"The version is {version}, which If-None-Match names."
+            )
+
+    def is_unmodified(self, resource: Resource) -> bool:
+        """Tell whether a GET is answered with 304."""
+        version = resource["meta"]["version"]
+        return bool(self.if_none_match) and is_listed(version, self.if_none_match)
+
+
+ENTITY_TAG = re.compile(r'(?:W/)?"([^"]*)"')
+
+
+def is_listed(version: str, tags: str) -> bool:
+    """Tell whether a list of entity tags has this version, compared weakly."""
+    opaque = version[3:-1]
+    found = ENTITY_TAG.findall(tags)
+    return tags.strip() == "*" or opaque in found or tags.strip() in (version, opaque)
+
+
+def show_resource(
+    request: Request,
+    type: ResourceType,
+    resource: Resource,
+    status: int = 200,
+    written: Iterable[str] = (),
+) -> Reply:
+    """Answer a resource, as the request wants to see it, with its ETag."""
+    selection = request.selection()
+    content = request.directory.show(
+        type,
+        resource,
+        request.base,
+        selection,
+        selection.names(type, request.gate) if selection else {},
+        written,
+    )
+    return Reply(status, content, entity_tag(request, resource))
+
+
+def entity_tag(request: Request, resource: Resource) -> list[tuple[str, str]]:
+    """Answer the ETag header (RFC 7644 §3.14)."""
+    if not request.provider.supports("etag"):
+        return []
+    return [("ETag", resource["meta"]["version"])]
+
+
+# === 18. Who may ask (RFC 7644 §2): authenticate ===
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What opens the door: bearer tokens, tokens of users, names and passwords."""
+
+    tokens: tuple[str, ...] = ()
+    user_tokens: Mapping[str, str] = field(default_factory=dict)  # user name: token
+    passwords: Mapping[str, str] = field(default_factory=dict)  # user name: password
+
+    def __post_init__(self) -> None:
+        if not all((*self.tokens, *self.user_tokens.values())):
+            raise ValueError("an empty bearer token would let everyone in")
+
+    def __bool__(self) -> bool:
+        return bool(self.tokens or self.user_tokens or self.passwords)
+
+    @property
+    def schemes(self) -> list[str]:
+        """The authentication schemes, as ServiceProviderConfig names them."""
+        bearer = ["oauthbearertoken"] if self.tokens or self.user_tokens else []
+        return bearer + (["httpbasic"] if self.passwords else [])
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who asks: the name that a report calls them, and the user whom they are."""
+
+    name: str = ""
+    subject: str | None = None
+
+
+def authenticate(header: str, credentials: Credentials) -> Identity:
+    """Answer who asks, by the Authorization header (RFC 6750, RFC 7617).
+
+    Raises StatusException, 401.
+    """
+    if not credentials:
+        return Identity()
+    scheme, _, sent = header.encode("latin-1").partition(b" ")
+    found = None
+    if scheme.lower() == b"bearer":
+        for number, token in enumerate(credentials.tokens, 1):
+            if hmac.compare_digest(sent.strip(), token.encode()):
+                found = Identity(f"token {number}")
+        for user, token in credentials.user_tokens.items():
+            if hmac.compare_digest(sent.strip(), token.encode()):
+                found = Identity(user, user)
+    elif scheme.lower() == b"basic":
+        pair = decode_pair(sent.strip())
+        for user, password in credentials.passwords.items():
+            if hmac.compare_digest(pair, f"{user}:{password}".encode()):
+                found = Identity(user, user)
+    if found is None:
+        challenges = {"oauthbearertoken": "Bearer", "httpbasic": "Basic"}
+        names = [f'{challenges[each]} realm="SCIM"' for each in credentials.schemes]
+        sort = "missing" if not header else "not one of those that are known here"
+        raise StatusException(
+            401,
+            f"The credentials are {sort}.",
+            [("WWW-Authenticate", ", ".join(names))],
+        )
+    return found
+
+
+def decode_pair(sent: bytes) -> bytes:
+    """Answer the name and password of basic authentication, or nothing."""
+    try:
+        return base64.b64decode(sent, validate=True)
+    except ValueError:
+        return b""
+
+
+# === 19. Where the server is, and who may write to it (RFC 7643 §3.1): find_base ===
+
+
+HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::([0-9]{1,5}))?", re.A)
+URL_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*", re.A)
+
+
+def check_host(host: str, header: str) -> str:
+    """Answer a host and port that may be reflected. Raises StatusException, 400."""
+    match = HOST.fullmatch(host)
+    if not match or int(match[2] or 0) > 65535:
+        raise StatusException(400, f"{header} names no host: '{clip(host)}'.")
+    return host
+
+
+def find_origin(environ: Mapping[str, Any], reverse_proxy: bool) -> tuple[str, str]:
+    """Answer the origin that a client sees, and the path before everything of ours.
+
+    Behind a reverse proxy both come from its headers, `Forwarded` (RFC 7239) before
+    X-Forwarded-*. Raises StatusException, 400.
+    """
+    scheme = environ["wsgi.url_scheme"]
+    host = environ.get("HTTP_HOST") or ""
+    if not host:
+        host = f"{environ['SERVER_NAME']}:{environ['SERVER_PORT']}"
+    prefix = quote(environ.get("SCRIPT_NAME", "").rstrip("/"))
+    check_host(host, "Host")
+    if not reverse_proxy:
+        return f"{scheme}://{host}", prefix
+
+    def first(name: str) -> str:
+        value: str = environ.get("HTTP_X_FORWARDED_" + name, "")
+        return value.partition(",")[0].strip()
+
+    forwarded = parse_forwarded(environ.get("HTTP_FORWARDED", ""))
+    scheme = (forwarded.get("proto") or first("PROTO") or scheme).lower()
+    if scheme not in ("http", "https"):
+        raise StatusException(400, "X-Forwarded-Proto is neither http nor https.")
+    host = check_host(
+        forwarded.get("host") or first("HOST") or host, "X-Forwarded-Host"
+    )
+    if port := first("PORT"):
+        if not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
+            raise StatusException(400, "X-Forwarded-Port is no port.")
+        name = HOST.fullmatch(host)
+        usual = {"http": "80", "https": "443"}[scheme]
+        if name and not name[2] and port != usual:
+            host = f"{host}:{port}"
+    above = first("PREFIX").rstrip("/")
+    if not URL_PATH.fullmatch(above):
+        raise StatusException(400, "X-Forwarded-Prefix is no path.")
+    return f"{scheme}://{host}", above + prefix
+
+
+def parse_forwarded(header: str) -> dict[str, str]:
+    """Answer what the first proxy of a Forwarded header says (RFC 7239 §4)."""
+    pairs = re.findall(r'(?:^|;)\s*(\w+)=("[^"]*"?|[^;,]*)', header.partition(",")[0])
+    return {name.lower(): value.strip().strip('"') for name, value in pairs}
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a name or address is this machine's own."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() in ("localhost", "")
+
+
+def check_rebinding(origin: str, own: Iterable[str]) -> None:
+    """Check that a page on the web cannot reach an anonymous server on loopback.
+
+    A name that its owner points to 127.0.0.1 (DNS rebinding) is refused: a Host must be
+    localhost, an IP address, or one of our `own` names. Raises StatusException, 403.
+    """
+    host = urlsplit(origin).hostname or ""
+    if host == "localhost" or host in own:
+        return
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        raise StatusException(
+            403,
+            f"This server asks for no credentials, so it does not answer to the name "
+            f"'{clip(host)}'. Start it with --base-url {clip(origin)}/... for a tunnel, "
+            "or with --bearer-token.",
+        ) from None
+
+
+def check_page(sent: str, own: Iterable[str], admitted: Sequence[str]) -> None:
+    """Check that a web page which asks is ours, or one of those admitted.
+
+    Raises StatusException, 403.
+    """
+    if sent and sent not in own and sent not in admitted and "*" not in admitted:
+        raise StatusException(
+            403, f"A page of {clip(sent)} may not: --cors-origin admits others."
+        )
+
+
+# === 20. Routes (RFC 7644 §3.2): ROUTES, handle ===
+
+
+Handler = Callable[[Request], Reply]
+
+
+def post_resource(request: Request) -> Reply:
+    """``POST /Users``: create (RFC 7644 §3.3)."""
+    payload = request.payload()
+    with request.directory.store.lock:
+        resource = create_resource(
+            request.directory, request.type, payload, request.gate
+        )
+        reply = show_resource(request, request.type, resource, 201, payload)
+    location = locate(request.base, request.type, resource["id"])
+    reply.headers.append(("Location", location))
+    return reply
+
+
+def get_resource(request: Request) -> Reply:
+    """``GET /Users/{id}``: retrieve (RFC 7644 §3.4.1)."""
+    with request.directory.store.lock:
+        resource = retrieve_resource(request.directory, request.type, request.id)
+        expected = request.preconditions()
+        if expected.is_unmodified(resource):
+            return Reply(304, headers=entity_tag(request, resource))
+        expected.check(resource)
+        return show_resource(request, request.type, resource)
+
+
+def put_resource(request: Request) -> Reply:
+    """``PUT /Users/{id}``: replace (RFC 7644 §3.5.1)."""
+    payload = request.payload()
+    with request.directory.store.lock:
+        resource = replace_resource(
+            request.directory,
+            request.type,
+            request.id,
+            payload,
+            request.gate,
+            request.preconditions().check,
+        )
+        return show_resource(request, request.type, resource, written=payload)
+
+
+def patch_resource(request: Request) -> Reply:
+    """``PATCH /Users/{id}``: modify (RFC 7644 §3.5.2).
+
+    204 for `Prefer: return=minimal` (RFC 7240); "if the "attributes" parameter is
+    specified, ... 200 OK" is a MUST, which wins.
+    """
+    check_supported(request.provider, "patch")
+    payload = request.payload()
+    with request.directory.store.lock:
+        retrieve_resource(request.directory, request.type, request.id)
+        resource, written = modify_resource(
+            request.directory,
+            request.type,
+            request.id,
+            read_operations(payload, request.gate),
+            request.gate,
+            request.preconditions().check,
+        )
+        if (
+            wants_minimal(request.header("Prefer"))
+            and not request.selection().attributes
+        ):
+            return Reply(204, headers=entity_tag(request, resource))
+        return show_resource(request, request.type, resource, written=written)
+
+
+def wants_minimal(prefer: str) -> bool:
+    """Tell whether a Prefer header asks for no representation (RFC 7240 §4.2)."""
+    parts = (each.partition(";")[0].strip() for each in prefer.split(","))
+    return any(re.fullmatch(r'return\s*=\s*"?minimal"?', each, re.I) for each in parts)
+
+
+def delete_one(request: Request) -> Reply:
+    """``DELETE /Users/{id}``: delete (RFC 7644 §3.6)."""
+    expected = request.preconditions().check
+    delete_resource(request.directory, request.type, request.id, expected)
+    return Reply(204)
+
+
+def get_list(request: Request) -> Reply:
+    """``GET /Users`` and ``GET /``: query (RFC 7644 §3.4.2)."""
+    query = read_query(request.query, request.provider)
+    return answer_query(request, query)
+
+
+def post_search(request: Request) -> Reply:
+    """``POST /Users/.search`` and ``POST /.search``: query (RFC 7644 §3.4.3)."""
+    payload = request.payload()
+    members = read_message(payload, "SearchRequest", SEARCH_MEMBERS, request.gate)
+    return answer_query(request, read_query(members, request.provider))
+
+
+def answer_query(request: Request, query: Query) -> Reply:
+    """Answer what a query finds."""
+    content = query_resources(
+        request.directory, request.types, query, request.base, request.gate
+    )
+    return Reply(200, content)
+
+
+def post_bulk(request: Request) -> Reply:
+    """``POST /Bulk`` (RFC 7644 §3.7)."""
+    check_supported(request.provider, "bulk")
+    payload = request.payload(request.provider.configuration["bulk"]["maxPayloadSize"])
+    body = execute_bulk(request.directory, payload, request.base, request.gate)
+    return Reply(200, encode(body))
+
+
+def as_subject(handler: Handler) -> Handler:
+    """Answer a handler for ``/Me``: the resource of whoever asks (RFC 7644 §3.11)."""
+
+    def handle_me(request: Request) -> Reply:
+        if request.subject is None:
+            raise NotImplementedException(
+                detail="Nobody is /Me here: start with --me USERNAME, or ask with the "
+                "token of a --user-token (RFC 7644 §3.11)."
+            )
+        tree = AttrExp(AttrPath(None, "userName", None), "eq", request.subject)
+        with request.directory.store.lock:
+            for type in request.provider.types.values():
+                attribute = type.attributes.get("username")
+                for each in (
+                    request.directory.store.select(type, tree) if attribute else ()
+                ):
+                    if fold(each.get("userName", "")) == fold(request.subject):
+                        request.types, request.id = [type], each["id"]
+                        reply = handler(request)
+                        location = locate(request.base, type, request.id)
+                        reply.headers.append(("Location", location))
+                        return reply
+        raise NotFoundException(detail=f"There is no user '{clip(request.subject)}'.")
+
+    return handle_me
+
+
+def post_me(request: Request) -> Reply:
+    """``POST /Me``: there is no creating oneself here (RFC 7644 §3.11)."""
+    raise NotImplementedException(detail="A user cannot be created through /Me.")
+
+
+def get_documents(endpoint: str) -> Handler:
+    """Answer the handler of a discovery endpoint (RFC 7644 §4).
+
+    "If a "filter" is provided, the service provider SHOULD respond with HTTP status
+    code 403"; sorting and paging are ignored.
+    """
+
+    def handle_discovery(request: Request) -> Reply:
+        if "filter" in request.query:
+            raise ForbiddenException(
+                detail=f"/{endpoint} takes no filter (RFC 7644 §4)."
+            )
+        documents = request.application.documents[endpoint]
+        if request.id:
+            by_lower = {id.lower(): id for id in documents}
+            id = by_lower.get(request.id.lower())
+            if id is None:
+                raise NotFoundException(
+                    detail=f"There is no '{clip(request.id, 200)}' in /{endpoint}."
+                )
+            document = show_document(documents[id], endpoint, id, request.base)
+            return Reply(200, encode(document))
+        shown_documents = [
+            show_document(each, endpoint, id, request.base)
+            for id, each in documents.items()
+        ]
+        if "" in documents:
+            return Reply(200, encode(shown_documents[0]))
+        body = {
+            "schemas": [MESSAGES + "ListResponse"],
+            "totalResults": len(shown_documents),
+            "itemsPerPage": len(shown_documents),
+            "startIndex": 1,
+            "Resources": shown_documents,
+        }
+        return Reply(200, encode(body))
+
+    return handle_discovery
+
+
+RESOURCE_HANDLERS: dict[str, Handler] = {
+    "GET": get_resource,
+    "PUT": put_resource,
+    "PATCH": patch_resource,
+    "DELETE": delete_one,
+}
+DISCOVERY = ("ServiceProviderConfig", "ResourceTypes", "Schemas")
+OPEN_ENDPOINT = "ServiceProviderConfig"  # it tells how to authenticate (RFC 7643 §5)
+TYPE, ID = object(), object()
+"""Segments of a path that can be any endpoint of a resource type, and any id."""
+ROUTES: dict[tuple[object, ...], dict[str, Handler]] = {  # RFC 7644 Table 2
+    (): {"GET": get_list},
+    (".search",): {"POST": post_search},
+    (TYPE,): {"GET": get_list, "POST": post_resource},
+    (TYPE, ".search"): {"POST": post_search},
+    (TYPE, ID): RESOURCE_HANDLERS,
+    ("Me",): {
+        **{method: as_subject(each) for method, each in RESOURCE_HANDLERS.items()},
+        "POST": post_me,
+    },
+    ("Bulk",): {"POST": post_bulk},
+    **{(name,): {"GET": get_documents(name)} for name in DISCOVERY},
+    **{(name, ID): {"GET": get_documents(name)} for name in DISCOVERY[1:]},
+}
+
+
+def find_route(request: Request, segments: Sequence[str]) -> dict[str, Handler] | None:
+    """Answer the handlers of a path; the request takes what the path names."""
+    types = request.application.endpoints
+    request.types = list(types.values())
+    pattern: list[object] = list(segments)
+    if segments and segments[0] in types:
+        request.types = [types[segments[0]]]
+        pattern[0] = TYPE
+    if len(segments) == 2 and tuple(pattern) not in ROUTES:
+        request.id = segments[1]
+        pattern[1] = ID
+    return ROUTES.get(tuple(pattern))
+
+
+def handle(request: Request, segments: Sequence[str]) -> Reply:
+    """Answer a request.
+
+    Raises NotFoundException, StatusException (405 with Allow), what the handler raises.
+    """
+    handlers = find_route(request, segments)
+    if handlers is None:
+        known = ", ".join([*request.application.endpoints, *DISCOVERY, "Bulk", "Me"])
+        raise NotFoundException(
+            detail=f"There is nothing at '{clip('/'.join(segments))}'. The endpoints are "
+            f"{known} and .search (RFC 7644 §3.2)."
+        )
+    allowed = [*handlers, *(["HEAD"] if "GET" in handlers else []), "OPTIONS"]
+    allow = [("Allow", ", ".join(allowed))]
+    if request.method == "OPTIONS":
+        return Reply(204, headers=allow)
+    handler = handlers.get("GET" if request.method == "HEAD" else request.method)
+    if handler is None:
+        raise StatusException(405, f"The methods here are {', '.join(allowed)}.", allow)
+    return handler(request)
+
+
+# === 21. The WSGI application: Application, create_app ===
+
+
+TENANT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.A)
+EXPOSED = "ETag, Location, Scim-Deviation"
+
+
+class Application:
+    """A WSGI application (PEP 3333), made by `create_app`."""
+
+    def __init__(
+        self,
+        provider: Provider,
+        documents: dict[str, dict[str, Resource]],
+        new_store: Callable[[Iterable[ResourceType]], Store],
+        credentials: Credentials,
+        accepted: frozenset[str],
+    ) -> None:
+        self.provider = provider
+        self.documents = documents
+        self.new_store = new_store
+        self.credentials = credentials
+        self.accepted = accepted
+        self.endpoints = {x.endpoint[1:]: x for x in provider.types.values()}
+        self.directories: dict[str, Directory] = {}
+        self.lock = threading.Lock()
+        self.journal = Journal(provider.now)
+        # What `create_app` sets.
+        self.dynamic = False
+        self.me: str | None = None
+        self.prefix: tuple[str, ...] = ()
+        self.base_url: str | None = None
+        self.reverse_proxy = False
+        self.cors_origins: tuple[str, ...] = ()
+        self.hostname: str | None = None
+        self.max_body = MAX_BODY
+
+    @property
+    def largest_body(self) -> int:
+        """The most bytes that any request may have."""
+        return max(self.max_body, self.provider.configuration["bulk"]["maxPayloadSize"])
+
+    # --- directories
+
+    def add_directory(
+        self, name: str, accepted: frozenset[str] | None = None
+    ) -> Directory:
+        """Make the directory of a tenant, or without a name the only one."""
+        codes = self.accepted if accepted is None else accepted
+        store = self.new_store(self.provider.types.values())
+        directory = Directory(self.provider, store, name, codes)
+        self.directories[name] = directory
+        return directory
+
+    def check_tenant(self, name: str) -> str:
+        """Answer the name of a tenant that can stand in a URL. Raises ValueError."""
+        taken = {*RESERVED, *(each.lower() for each in self.endpoints)}
+        taken |= {each.lower() for each in self.prefix[:1]}
+        if not TENANT_NAME.fullmatch(name) or name.lower() in taken:
+            raise ValueError(
+                f"'{clip(name)}' cannot name a tenant: up to 64 letters, digits, '.', "
+                "'_', '-', and no endpoint"
+            )
+        return name
+
+    def find_directory(
+        self, segments: list[str], method: str
+    ) -> tuple[Directory, list[str]]:
+        """Answer the directory that a path leads to, and the rest of the path.
+
+        The first write creates a dynamic tenant; a read of one answers as an empty one.
+
+        Raises NotFoundException, ForbiddenException over the number of tenants.
+        """
+        if only := self.directories.get(""):
+            return only, segments
+        name = segments[0] if segments else ""
+        if found := self.directories.get(name):
+            return found, segments[1:]
+        missing = NotFoundException(
+            detail=f"There is no tenant '{clip(name)}': a path here begins with the name "
+            "of a tenant."
+        )
+        try:
+            self.check_tenant(name)
+        except ValueError:
+            raise missing from None
+        if not self.dynamic:
+            raise missing
+        if method != "POST" or segments[-1] == ".search":
+            store = self.new_store(self.provider.types.values())
+            return Directory(self.provider, store, name, self.accepted), segments[1:]
+        with self.lock:
+            if name not in self.directories and len(self.directories) >= MAX_TENANTS:
+                raise ForbiddenException(
+                    detail=f"There are {MAX_TENANTS} tenants, and no more are made."
+                )
+            return self.directories.get(name) or self.add_directory(name), segments[1:]
+
+    def reset(self, tenant: str | None = None) -> None:
+        """Forget all resources, or those of one tenant."""
+        for name in list(self.directories) if tenant is None else [tenant]:
+            self.add_directory(name, self.directories[name].accepted)
+
+    def dump(self) -> list[Resource] | dict[str, list[Resource]]:
+        """Answer all resources as `--dump-resources` writes them."""
+        return dump_resources(self.directories)
+
+    def report(self) -> dict[str, Any]:
+        """Answer what clients did wrong, as `--report` writes it."""
+        return self.journal.report()
+
+    # --- requests
+
+    def __call__(
+        self, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        """Answer a request (PEP 3333)."""
+        method = environ["REQUEST_METHOD"]
+        gate = Gate()
+        reply = self.answer(environ, gate)
+        headers = reply.headers
+        if reply.content:
+            headers.append(("Content-Type", MEDIA_TYPE))
+        if reply.status not in (204, 304):
+            headers.append(("Content-Length", str(len(reply.content))))
+        if gate.met:
+            headers.append(("Scim-Deviation", ", ".join(gate.met)))
+        if origin := environ.get("HTTP_ORIGIN"):
+            headers += self.cross_origin(origin)
+        if logger.isEnabledFor(logging.INFO):
+            logger.info(
+                "%s %s %d%s",
+                method,
+                clip(environ.get("PATH_INFO", ""), 200),
+                reply.status,
+                f" deviations: {', '.join(gate.met)}" if gate.met else "",
+            )
+        start_response(f"{reply.status} {PHRASES.get(reply.status, 'Error')}", headers)
+        return [] if method == "HEAD" else [reply.content]
+
+    def answer(self, environ: WSGIEnvironment, gate: Gate) -> Reply:
+        """Answer a request, or the error that it ends in (RFC 7644 §3.12)."""
+        identity = Identity()
+        try:
+            origin, prefix = find_origin(environ, self.reverse_proxy)
+            self.check_sender(environ, origin)
+            segments = split_path(environ)
+            if segments == ["healthz"]:
+                return Reply(200, encode({"status": "ok"}))
+            if environ["REQUEST_METHOD"] == "OPTIONS":
+                if "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ or segments == ["*"]:
+                    return Reply(204, headers=[("Allow", METHODS)])
+            if OPEN_ENDPOINT not in segments[-1:] or environ["REQUEST_METHOD"] != "GET":
+                header = environ.get("HTTP_AUTHORIZATION", "")
+                identity = authenticate(header, self.credentials)
+            directory, rest = self.find_directory(segments, environ["REQUEST_METHOD"])
+            gate.accepted = directory.accepted
+            if tuple(rest[: len(self.prefix)]) == self.prefix:
+                rest = rest[len(self.prefix) :]
+            request = Request(
+                environ=environ,
+                method=environ["REQUEST_METHOD"],
+                query=parse_query(environ.get("QUERY_STRING", "")),
+                application=self,
+                directory=directory,
+                base=self.find_base(origin, prefix, directory.name),
+                gate=gate,
+                subject=identity.subject or self.me,
+            )
+            return handle(request, rest)
+        except SCIMException as error:
+            headers = list(getattr(error, "headers", []))
+            return Reply(error.status, encode(error_body(error)), headers)
+        except Exception:
+            logger.exception("%s failed", environ["REQUEST_METHOD"])
+            failed = StatusException(500, "The server failed; its log says why.")
+            return Reply(500, encode(error_body(failed)))
+        finally:
+            self.journal.record(environ, identity.name, gate)
+
+    def check_sender(self, environ: Mapping[str, Any], origin: str) -> None:
+        """Check that no web page of somebody else's asks. Raises StatusException, 403."""
+        own = [origin]
+        if self.base_url:
+            parts = urlsplit(self.base_url)
+            own.append(f"{parts.scheme}://{parts.netloc}")
+        if self.hostname is not None and is_loopback(self.hostname):
+            if not self.credentials:
+                names = [urlsplit(each).hostname or "" for each in own[1:]]
+                check_rebinding(origin.lower(), [self.hostname.lower(), *names])
+        if sent := environ.get("HTTP_ORIGIN"):
+            check_page(sent, own, self.cors_origins)
+
+    def find_base(self, origin: str, prefix: str, tenant: str) -> str:
+        """Answer the URL below which the resources of a tenant are."""
+        ours = "".join(f"/{each}" for each in self.prefix)
+        name = f"/{tenant}" if tenant else ""
+        if not self.base_url:
+            return f"{origin}{prefix}{name}{ours}"
+        if name and ours and self.base_url.endswith(ours):
+            return self.base_url.removesuffix(ours) + name + ours
+        return self.base_url + name
+
+    def cross_origin(self, origin: str) -> list[tuple[str, str]]:
+        """Answer the headers that let an admitted page read the reply (CORS)."""
+        if origin not in self.cors_origins and "*" not in self.cors_origins:
+            return []
+        return [
+            ("Access-Control-Allow-Origin", origin),
+            ("Access-Control-Allow-Methods", METHODS),
+            ("Access-Control-Allow-Headers", ALLOWED_HEADERS),
+            ("Access-Control-Expose-Headers", EXPOSED),
+            ("Access-Control-Max-Age", "600"),
+            ("Vary", "Origin"),
+        ]
+
+
+METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+ALLOWED_HEADERS = "Authorization, Content-Type, If-Match, If-None-Match, Prefer"
+PHRASES = {each.value: each.phrase for each in HTTPStatus}
+
+
+def split_path(environ: Mapping[str, Any]) -> list[str]:
+    """Answer the segments of the path, each decoded by itself.
+
+    PATH_INFO is decoded already, and has lost the difference between "/" and "%2F":
+    servers that keep the raw target tell it. Raises StatusException, 400.
+    """
+    path: str = environ.get("PATH_INFO", "")
+    above: str = environ.get("SCRIPT_NAME", "")
+    raw = (environ.get("RAW_URI") or environ.get("REQUEST_URI") or "").partition("?")[0]
+    parts = path.split("/")
+    if "%" in raw and unquote(raw, "latin-1") == above + path:
+        parts = [unquote(part, "latin-1") for part in raw.split("/")]
+        parts = parts[above.count("/") :]
+    if parts[0] == "":
+        del parts[0]
+    if parts and parts[-1] == "":
+        parts.pop()
+    try:
+        return [part.encode("latin-1").decode() for part in parts]
+    except UnicodeError:
+        raise StatusException(400, "The path is not UTF-8.") from None
+
+
+def parse_query(text: str) -> Parameters:
+    """Answer the parameters of a URL. Raises StatusException, 400."""
+    if not text:
+        return Parameters()
+    try:
+        raw = text.encode("latin-1").decode()
+        return Parameters(parse_qsl(raw, keep_blank_values=True, errors="strict"))
+    except ValueError:
+        raise StatusException(400, "The query of the URL is not UTF-8.") from None
+
+
+def create_app(
+    *,
+    schemas: Iterable[Mapping[str, Any]] | None = None,
+    resource_types: Sequence[Mapping[str, Any]] | None = None,
+    service_provider_config: Mapping[str, Any] | None = None,
+    resources: Any = None,
+    bearer_tokens: Iterable[str] = (),
+    user_tokens: Mapping[str, str] | None = None,
+    basic_auth: Mapping[str, str] | None = None,
+    me: str | None = None,
+    tenants: Iterable[str] | Mapping[str, Mapping[str, Any]] = (),
+    dynamic_tenants: bool = False,
+    prefix: str = "/v2",
+    base_url: str | None = None,
+    reverse_proxy: bool = False,
+    cors_origins: Iterable[str] = (),
+    hostname: str | None = None,
+    max_body: int = MAX_BODY,
+    tolerance: str = "standard",
+    accept: Iterable[str] = (),
+    refuse: Iterable[str] = (),
+    store: Callable[[Iterable[ResourceType]], Store] = Store,
+    clock: Callable[[], datetime] | None = None,
+    new_id: Callable[[], str] | None = None,
+) -> Application:
+    """Make the WSGI application: one process, many threads.
+
+    `schemas` and `resource_types` replace the built-in documents;
+    `service_provider_config` is merged over the default. `resources` is a dump to
+    load. `user_tokens` and `basic_auth` map user names to their token or password, and
+    make them /Me; `me` is whoever else asks. `tenants` are names, or map names to their
+    own tolerance, accept and refuse. `base_url` is what Locations begin with, prefix
+    and all. `max_body` is in bytes. `hostname` is where our own HTTP server listens.
+    `store` makes a store for the resource types; `clock` answers an aware datetime.
+
+    Raises ValueError for what cannot be served.
+
+    >>> app = create_app(prefix="/scim/v2", tolerance="strict")
+    """
+    default = default_documents()
+    schema_documents = check_documents(
+        default["schemas"] if schemas is None else schemas, scim2_models.Schema
+    )
+    type_documents = check_documents(
+        default["resource_types"] if resource_types is None else resource_types,
+        scim2_models.ResourceType,
+    )
+    credentials = Credentials(
+        tuple(bearer_tokens), dict(user_tokens or {}), dict(basic_auth or {})
+    )
+    configuration = read_configuration(
+        service_provider_config or {}, credentials.schemes
+    )
+    provider = Provider(
+        types=compile_types(schema_documents, type_documents),
+        configuration=configuration,
+        clock=clock or (lambda: datetime.now(UTC)),
+        new_id=new_id or (lambda: str(uuid.uuid4())),
+        key=secrets.token_bytes(32),
+    )
+    app = Application(
+        provider,
+        discovery_documents(configuration, schema_documents, type_documents),
+        store,
+        credentials,
+        accepted_codes(tolerance, accept, refuse),
+    )
+    app.dynamic, app.me, app.reverse_proxy = dynamic_tenants, me, reverse_proxy
+    app.hostname, app.max_body = hostname, max_body
+    app.cors_origins = tuple(each.rstrip("/") for each in cors_origins)
+    app.prefix = check_prefix(prefix)
+    app.base_url = check_base_url(base_url)
+    named = tenants if isinstance(tenants, Mapping) else {name: {} for name in tenants}
+    for name, options in named.items():
+        codes = accepted_codes(
+            options.get("tolerance", tolerance),
+            options.get("accept", accept),
+            options.get("refuse", refuse),
+        )
+        app.add_directory(app.check_tenant(name), codes)
+    if not named and not dynamic_tenants:
+        app.add_directory("")
+    if resources is not None:
+        load_resources(app, resources)
+    return app
+
+
+def check_prefix(prefix: str) -> tuple[str, ...]:
+    """Answer the segments of a prefix. Raises ValueError."""
+    if not URL_PATH.fullmatch(prefix.rstrip("/")):
+        raise ValueError(f"the prefix '{clip(prefix)}' is no path such as /scim/v2")
+    return tuple(prefix.strip("/").split("/")) if prefix.strip("/") else ()
+
+
+def check_base_url(url: str | None) -> str | None:
+    """Answer a base URL without a slash at its end. Raises ValueError."""
+    if url is None:
+        return None
+    try:
+        parts = urlsplit(url)
+        right = parts.scheme in ("http", "https") and HOST.fullmatch(parts.netloc)
+        right = right and URL_PATH.fullmatch(parts.path.rstrip("/"))
+    except ValueError:
+        right = None
+    if not right or parts.query or parts.fragment:
+        raise ValueError(f"the base URL '{clip(url)}' is none such as https://a.b/v2")
+    return url.rstrip("/")
+
+
+# === 22. The HTTP server (RFC 9112): Server, running_server ===
+#
+# It reads a request whole before it calls the application, so what was cut off is never
+# carried out and no body is taken for the next request. A message that two readers could
+# take for different ones ends the connection (RFC 9112 §11.2). One thread serves one
+# connection; a reply is one send.
+
+
+REQUEST_LINE = re.compile(
+    r"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([!-~]+) HTTP/([0-9])\.([0-9])", re.A
+)
+FIELD = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*?)[ \t]*", re.A)
+STRAY = re.compile(rb"\0|\r(?!\n)|(?<!\r)\n")
+ABSOLUTE = re.compile(r"https?://([^/?#]*)([^#]*)", re.I)
+CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?\r\n")
+SINGLE = (
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "content-type",
+    "authorization",
+)
+"""Fields of which a second one is refused rather than joined or ignored."""
+LINGER = 2.0  # seconds in which a refused client may end what it sends
+
+
+@dataclass(slots=True)
+class Head:
+    """The request line and the header section of a message."""
+
+    method: str
+    target: str
+    is_old: bool  # HTTP/1.0
+    fields: dict[str, str]
+
+
+class Connection(BaseHTTPRequestHandler):
+    """One connection of a client: requests in, replies out, in their order."""
+
+    server: Server
+
+    def setup(self) -> None:
+        """Take the connection over, and shake hands if it is TLS."""
+        self.connection: socket.socket = self.request
+        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+        self.buffer = b""
+        self.deadline = 0.0
+        self.waiting_since: float | None = time.monotonic()
+        self.server.admit(self)
+        if self.server.tls:
+            self.connection.settimeout(REQUEST_TIMEOUT)
+            self.connection = self.server.tls.wrap_socket(
+                self.connection, server_side=True, do_handshake_on_connect=False
+            )
+
+    def handle(self) -> None:
+        """Serve requests until one side has had enough."""
+        with contextlib.suppress(OSError):  # whoever hangs up is no fault of ours
+            while self.serve_request():
+                pass
+
+    def finish(self) -> None:
+        """End the connection."""
+        self.server.dismiss(self)
+        self.connection.close()
+
+    def serve_request(self) -> bool:
+        """Serve one request, and tell whether another one may follow."""
+        try:
+            text = self.read_head()
+            if text is None:
+                return False
+            head = parse_head(text)
+            environ = self.environ_of(head)
+            environ["wsgi.input"] = BytesIO(self.read_body(head))
+        except TimeoutError:
+            self.refuse(StatusException(408, "The request did not arrive in time."))
+            return False
+        except StatusException as error:
+            self.refuse(error)
+            return False
+        self.waiting_since = None
+        options = head.fields.get("connection", "").lower()
+        keep = not head.is_old and "close" not in re.split(r"[ \t]*,[ \t]*", options)
+        status, headers, content = run_application(self.server.app, environ)
+        self.reply(status, headers, content, keep)
+        self.waiting_since = time.monotonic()
+        return keep
+
+    # --- reading
+
+    def receive(self) -> bytes:
+        """Answer the next bytes, or none at the end; raises TimeoutError."""
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self.connection.settimeout(left)
+        return self.connection.recv(256 * 1024)
+
+    def read_head(self) -> bytes | None:
+        """Answer the bytes before the blank line; None when no request comes.
+
+        Raises StatusException: 400, 414, 431.
+        """
+        self.buffer = self.buffer.lstrip(b"\r\n")  # RFC 9112 §2.2
+        if not self.buffer:
+            self.deadline = time.monotonic() + IDLE_TIMEOUT
+            try:
+                self.buffer = self.receive().lstrip(b"\r\n")
+            except TimeoutError:
+                return None
+        self.deadline = time.monotonic() + REQUEST_TIMEOUT
+        while (end := self.buffer.find(b"\r\n\r\n")) < 0:
+            check_head_size(self.buffer)
+            if STRAY.search(self.buffer.removesuffix(b"\r")):
+                raise StatusException(400, "Lines of a request end with CR LF.")
+            received = self.receive()
+            if not received:
+                return None  # cut off: nothing is carried out
+            self.buffer = (self.buffer + received).lstrip(b"\r\n")
+        head, self.buffer = self.buffer[:end], self.buffer[end + 4 :]
+        check_head_size(head)
+        return head
+
+    def read_body(self, head: Head) -> bytes:
+        """Answer the body (RFC 9112 §6).
+
+        Raises StatusException: 400, 413, 431, 501.
+        """
+        coding = head.fields.get("transfer-encoding")
+        length = head.fields.get("content-length")
+        if coding is not None:
+            if length is not None or head.is_old:
+                raise StatusException(
+                    400, "Transfer-Encoding goes with HTTP/1.1, without Content-Length."
+                )
+            if coding.lower() != "chunked":
+                raise StatusException(501, "The one transfer coding here is chunked.")
+        elif length is None:
+            return b""
+        elif not re.fullmatch(r"[0-9]+", length):
+            raise StatusException(
+                400, f"Content-Length is no number: {clip(length)!r}."
+            )
+        limit = self.server.app.largest_body
+        if length and (len(length) > 15 or int(length) > limit):
+            raise StatusException(413, f"The body is larger than {limit} bytes.")
+        if head.fields.get("expect", "").lower() == "100-continue" and not self.buffer:
+            self.connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        return (
+            self.read_chunks(limit) if length is None else self.read_exact(int(length))
+        )
+
+    def read_exact(self, size: int) -> bytes:
+        """Answer so many bytes. Raises StatusException, 400, when they end before."""
+        if len(self.buffer) < size:
+            parts, got = [self.buffer], len(self.buffer)
+            while got < size:
+                received = self.receive()
+                if not received:
+                    raise StatusException(400, "The body was cut off.")
+                parts.append(received)
+                got += len(received)
+            self.buffer = b"".join(parts)
+        taken, self.buffer = self.buffer[:size], self.buffer[size:]
+        return taken
+
+    def read_line(self) -> bytes:
+        """Answer a line with its end. Raises StatusException, 400 or 431."""
+        while (end := self.buffer.find(b"\n")) < 0:
+            if len(self.buffer) > MAX_LINE:
+                raise StatusException(
+                    431, f"A line of a chunk exceeds {MAX_LINE} bytes."
+                )
+            received = self.receive()
+            if not received:
+                raise StatusException(400, "The body was cut off.")
+            self.buffer += received
+        return self.read_exact(end + 1)
+
+    def read_chunks(self, limit: int) -> bytes:
+        """Answer a chunked body (RFC 9112 §7.1), without its trailers."""
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            match = CHUNK_SIZE.fullmatch(self.read_line())
+            if not match:
+                raise StatusException(
+                    400, "The size of a chunk is no hexadecimal number."
+                )
+            length = int(match[1], 16)
+            if length == 0:
+                break
+            size += length
+            if size > limit:
+                raise StatusException(413, f"The body is larger than {limit} bytes.")
+            chunks.append(self.read_exact(length))
+            if self.read_exact(2) != b"\r\n":
+                raise StatusException(400, "A chunk is longer than its size.")
+        trailers = 0
+        while (line := self.read_line()) != b"\r\n":
+            trailers += len(line)
+            if trailers > MAX_LINE or not line.endswith(b"\r\n"):
+                raise StatusException(431, f"Trailers exceed {MAX_LINE} bytes.")
+        return b"".join(chunks)
+
+    def environ_of(self, head: Head) -> WSGIEnvironment:
+        """Answer the WSGI environment of a request (PEP 3333)."""
+        environ = self.server.base_environ.copy()
+        target = head.target
+        if match := ABSOLUTE.fullmatch(target):  # RFC 9112 §3.2.2
+            head.fields["host"] = check_host(match[1], "The target")
+            target = (
+                "/" + match[2].lstrip("/") if match[2][:1] != "?" else "/" + match[2]
+            )
+        elif target[0] != "/" and target != "*":
+            raise StatusException(400, f"The target is no path: '{clip(target)}'.")
+        host = head.fields.get("host")
+        if host is not None:
+            check_host(host, "Host")
+        elif not head.is_old:
+            raise StatusException(400, "HTTP/1.1 needs a Host.")
+        path, _, query = target.partition("?")
+        environ["REQUEST_METHOD"] = head.method
+        environ["REQUEST_URI"] = target
+        environ["PATH_INFO"] = unquote(path, "latin-1") if "%" in path else path
+        environ["QUERY_STRING"] = query
+        environ["REMOTE_ADDR"] = self.client_address[0]
+        for name, value in head.fields.items():
+            key = name.upper().replace("-", "_")
+            if key in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+                environ[key] = value
+            elif "_" not in name:  # it would pass for the one with "-"
+                environ["HTTP_" + key] = value
+        return environ
+
+    # --- replying
+
+    def reply(
+        self,
+        status: str,
+        headers: Iterable[tuple[str, str]],
+        content: bytes,
+        keep: bool,
+    ) -> None:
+        """Send a reply in one piece: head and body in two would wait for each other."""
+        lines = [f"HTTP/1.1 {status}", *(f"{name}: {x}" for name, x in headers)]
+        lines.append(f"Date: {http_date(int(time.time()))}")
+        if not keep:
+            lines.append("Connection: close")
+        self.connection.settimeout(REQUEST_TIMEOUT)
+        head = "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")
+        self.connection.sendall(head + content)
+
+    def refuse(self, error: StatusException) -> None:
+        """Send an error before the application was asked, and end the connection."""
+        logger.info("refused: %d %s", error.status, error.detail)
+        content = encode(error_body(error))
+        headers = [("Content-Type", MEDIA_TYPE), ("Content-Length", str(len(content)))]
+        phrase = PHRASES.get(error.status, "Error")
+        self.reply(f"{error.status} {phrase}", headers, content, keep=False)
+        self.linger()
+
+    def linger(self) -> None:
+        """Read what is still coming: else a reset could overtake the reply."""
+        self.deadline = time.monotonic() + LINGER
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_WR)
+            while self.receive():
+                pass
+
+
+MAX_LINE = 64 * 1024  # bytes of a chunk's size line, or of all trailers
+
+
+def check_head_size(head: bytes) -> None:
+    """Check request line and headers against their limits.
+
+    Raises StatusException, 414 or 431.
+    """
+    line = head.find(b"\r\n")
+    if (len(head) if line < 0 else line) > MAX_TARGET:
+        raise StatusException(414, f"The request line exceeds {MAX_TARGET} bytes.")
+    if line >= 0 and len(head) - line > MAX_HEAD:
+        raise StatusException(431, f"The headers exceed {MAX_HEAD} bytes.")
+
+
+def parse_head(text: bytes) -> Head:
+    """Parse request line and header section (RFC 9112 §3, §5).
+
+    Raises StatusException: 400, 431, 505.
+    """
+    if STRAY.search(text):
+        raise StatusException(400, "A header has a stray CR, LF or NUL.")
+    line, *lines = text.decode("latin-1").split("\r\n")
+    match = REQUEST_LINE.fullmatch(line)
+    if not match:
+        raise StatusException(400, f"The request line is none: '{clip(line)}'.")
+    if match[3] != "1":
+        raise StatusException(505, "This server speaks HTTP/1.1.")
+    if len(lines) > MAX_HEADERS:
+        raise StatusException(431, f"More than {MAX_HEADERS} headers are too many.")
+    fields: dict[str, str] = {}
+    for each in lines:
+        found = FIELD.fullmatch(each)
+        if not found:
+            raise StatusException(400, f"A header is none: '{clip(each)}'.")
+        name, value = found[1].lower(), found[2]
+        if name in fields:
+            if name in SINGLE:
+                raise StatusException(400, f"{found[1]} comes twice.")
+            value = f"{fields[name]}, {value}"
+        fields[name] = value
+    return Head(match[1], match[2], match[4] == "0", fields)
+
+
+@lru_cache(maxsize=2)
+def http_date(seconds: int) -> str:
+    """Answer a time as headers spell it (RFC 9110 §5.6.7)."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
+
+
+def run_application(
+    app: Application, environ: WSGIEnvironment
+) -> tuple[str, list[tuple[str, str]], bytes]:
+    """Call the WSGI application, and answer status, headers and body."""
+    started: list[Any] = []
+
+    def start_response(
+        status: str, headers: list[tuple[str, str]], exc_info: Any = None
+    ) -> Callable[[bytes], object]:
+        started[:] = [status, headers]
+        return lambda content: None
+
+    content = b"".join(app(environ, start_response))
+    return started[0], started[1], content
+
+
+class Server(ThreadingMixIn, WSGIServer):
+    """Our HTTP server: a thread for each connection, all of them counted."""
+
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 1024
+
+    def __init__(
+        self,
+        app: Application,
+        hostname: str,
+        port: int,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.app = app
+        self.tls = tls
+        self.hostname = hostname
+        self.connections: set[Connection] = set()
+        self.connections_lock = threading.Lock()
+        if ":" in hostname:
+            self.address_family = socket.AF_INET6
+        super().__init__((hostname.strip("[]"), port), Connection)
+
+    def server_bind(self) -> None:
+        """Bind; no name is looked up, which may take seconds."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind(self.server_address)
+        self.server_address = self.socket.getsockname()
+        self.server_name = self.hostname
+        self.server_port = self.server_address[1]
+        self.base_environ = {
+            "GATEWAY_INTERFACE": "CGI/1.1",
+            "SCRIPT_NAME": "",
+            "SERVER_NAME": self.hostname,
+            "SERVER_PORT": str(self.server_port),
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": "https" if self.tls else "http",
+            "wsgi.errors": sys.stderr,
+            "wsgi.input_terminated": True,
+            "wsgi.multithread": True,
+            "wsgi.multiprocess": False,
+            "wsgi.run_once": False,
+        }
+
+    @property
+    def url(self) -> str:
+        """Where the resources are; with tenants, those of the first."""
+        return self.url_of(next(iter(self.app.directories), ""))
+
+    def url_of(self, tenant: str) -> str:
+        """Answer where the resources of a tenant are, as this machine reaches them."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(
+            self.hostname, self.hostname
+        )
+        host = f"[{host}]" if ":" in host else host
+        scheme = "https" if self.tls else "http"
+        parts = [tenant] if tenant else []
+        return "/".join(
+            [f"{scheme}://{host}:{self.server_port}", *parts, *self.app.prefix]
+        )
+
+    def admit(self, connection: Connection) -> None:
+        """Count a connection; where there are too many, end the one that waits longest."""
+        with self.connections_lock:
+            self.connections.add(connection)
+            if len(self.connections) <= MAX_CONNECTIONS:
+                return
+            waiting = [x for x in self.connections if x.waiting_since is not None]
+            waiting.sort(key=lambda each: each.waiting_since or 0.0)
+        for each in waiting[:1]:
+            hang_up(each.connection)
+
+    def dismiss(self, connection: Connection) -> None:
+        """Count a connection no longer."""
+        with self.connections_lock:
+            self.connections.discard(connection)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Log what a connection ended with: a TLS handshake that is none, say."""
+        logger.debug("a connection from %s failed", client_address, exc_info=True)
+
+    def stop(self) -> None:
+        """Take no more connections, and end those that are open."""
+        self.shutdown()
+        self.close()
+
+    def close(self) -> None:
+        """End the listening socket and all connections."""
+        self.server_close()
+        with self.connections_lock:
+            connections = list(self.connections)
+        for each in connections:
+            hang_up(each.connection)
+
+
+def hang_up(connection: socket.socket) -> None:
+    """End a connection that another thread reads from."""
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+def load_certificate(
+    certfile: str | None, keyfile: str | None
+) -> ssl.SSLContext | None:
+    """Answer a TLS context. Raises OSError (ssl.SSLError is one) for a bad file."""
+    if certfile is None:
+        return None
+    import ssl  # only where it is needed: it takes its time
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certfile, keyfile)
+    return context
+
+
+@contextlib.contextmanager
+def running_server(
+    hostname: str = "127.0.0.1",
+    port: int = 0,
+    certfile: str | None = None,
+    keyfile: str | None = None,
+    **options: Any,
+) -> Iterator[Server]:
+    """Run a server in a thread, for tests; `options` are those of `create_app`.
+
+    >>> with running_server() as server:
+    ...     server.url.endswith("/v2")
+    True
+    """
+    app = create_app(hostname=hostname, **options)
+    server = Server(app, hostname, port, load_certificate(certfile, keyfile))
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+        thread.join()
+
+
+# ##### Part V. The test double #####
+
+
+# === 23. What clients did wrong: Journal ===
+
+
+MAX_CLIENTS = 1000  # that a report tells apart
+
+
+@dataclass(slots=True)
+class Finding:
+    """One deviation of one client."""
+
+    time: str
+    method: str
+    path: str
+    example: str
+    count: int = 0
+    refused: int = 0
+
+
+class Journal:
+    """Counts, for each client, the requests and the deviations in them."""
+
+    def __init__(self, now: Callable[[], str]) -> None:
+        self.now = now
+        self.lock = threading.Lock()
+        self.requests: dict[str, int] = {}
+        self.findings: dict[str, dict[str, Finding]] = {}
+
+    def record(self, environ: Mapping[str, Any], name: str, gate: Gate) -> None:
+        """Count a request of a client: its User-Agent, else the token's name."""
+        client = clip(environ.get("HTTP_USER_AGENT") or name or "anonymous", 200)
+        with self.lock:
+            if client not in self.requests and len(self.requests) >= MAX_CLIENTS:
+                client = "others"
+            self.requests[client] = self.requests.get(client, 0) + 1
+            if gate.met or gate.refused:
+                self.count(client, environ, gate)
+
+    def count(self, client: str, environ: Mapping[str, Any], gate: Gate) -> None:
+        """Count the deviations of a request."""
+        findings = self.findings.setdefault(client, {})
+        for code, example in {**gate.refused, **gate.met}.items():
+            if code not in findings:
+                path = clip(environ.get("PATH_INFO", ""), 200)
+                method = environ["REQUEST_METHOD"]
+                findings[code] = Finding(self.now(), method, path, example)
+            findings[code].count += code in gate.met
+            findings[code].refused += code in gate.refused
+
+    def report(self) -> dict[str, Any]:
+        """Answer the report as JSON."""
+        with self.lock:
+            return {
+                "clients": [
+                    {
+                        "client": client,
+                        "requests": requests,
+                        "deviations": [
+                            describe(code, finding)
+                            for code, finding in self.findings.get(client, {}).items()
+                        ],
+                    }
+                    for client, requests in self.requests.items()
+                ]
+            }
+
+
+def describe(code: str, finding: Finding) -> dict[str, Any]:
+    """Answer what a report says of a deviation."""
+    row = DEVIATIONS[code]
+    first = {"time": finding.time, "method": finding.method, "path": finding.path}
+    return {
+        "code": code,
+        "count": finding.count,
+        "refused": finding.refused,
+        "first": first,
+        "example": finding.example,
+        "rfc": f"{row.rfc}: {row.meaning}",
+        "send_instead": row.send_instead,
+    }
+
+
+def print_report(report: Mapping[str, Any]) -> str:
+    """Answer a report as text."""
+    lines = []
+    for client in report["clients"]:
+        deviations = client["deviations"]
+        said = (
+            f"{len(deviations)} deviations from the RFCs" if deviations else "no fault"
+        )
+        lines.append(f"{client['client']}: {client['requests']} requests, {said}")
+        for each in deviations:
+            first = each["first"]
+            lines += [
+                f"  {each['code']}: accepted {each['count']}, refused {each['refused']}",
+                f"    first    {first['time']} {first['method']} {first['path']}",
+                f"    example  {each['example']}",
+                f"    {each['rfc']}",
+                f"    send     {each['send_instead']}",
+            ]
+    return "\n".join([*lines, ""]) if lines else "No client has asked anything.\n"
+
+
+# === 24. Dump and load: dump_resources, load_resources ===
+
+
+def dump_resources(
+    directories: Mapping[str, Directory],
+) -> list[Resource] | dict[str, list[Resource]]:
+    """Answer all resources as their representations, with locations below the base.
+
+    It is a list, or with tenants an object of lists by name. What is never returned is
+    not in it: nothing keeps it.
+    """
+    dumped = {name: dump_directory(each) for name, each in list(directories.items())}
+    return dumped.get("", dumped)
+
+
+def dump_directory(directory: Directory) -> list[Resource]:
+    """Answer the resources of one directory, in the order of creation."""
+    with directory.store.lock:
+        return [
+            directory.complete(type, resource, "")
+            for type in directory.provider.types.values()
+            for resource in directory.store.select(type)
+        ]
+
+
+def load_resources(app: Application, dump: Any) -> None:
+    """Load what was dumped, ids, meta and all.
+
+    A list goes to every directory there is. Raises ValueError.
+    """
+    if isinstance(dump, dict):
+        if "" in app.directories:
+            raise ValueError("an object of tenants needs --tenant or --dynamic-tenants")
+        for name, resources in dump.items():
+            if name not in app.directories:
+                if not app.dynamic:
+                    raise ValueError(f"there is no tenant '{clip(name)}' to load")
+                app.add_directory(app.check_tenant(name))
+            load_directory(app.directories[name], resources)
+        return
+    if not app.directories:
+        raise ValueError("a list of resources needs a tenant to go to")
+    for directory in app.directories.values():
+        load_directory(directory, dump)
+
+
+def load_directory(directory: Directory, resources: Any) -> None:
+    """Load a list of resources into a directory."""
+    if not isinstance(resources, list):
+        raise ValueError(f"no list of resources, but {clip(resources)}")
+    with directory.store.lock:
+        for number, resource in enumerate(resources, 1):
+            try:
+                load_resource(directory, resource)
+            except SCIMException as error:
+                raise ValueError(f"resource {number}: {error.detail}") from None
+
+
+def load_resource(directory: Directory, sent: Any) -> None:
+    """Load one resource. Raises InvalidValueException, UniquenessException."""
+    if not isinstance(sent, dict):
+        raise InvalidValueException(detail=f"no object, but {clip(sent)}")
+    meta: dict[str, Any] = sent["meta"] if isinstance(sent.get("meta"), dict) else {}
+    type = find_type(directory.provider, sent, meta)
+    id = sent.get("id", None) or unused_id(directory)
+    if not isinstance(id, str) or directory.find(id):
+        raise InvalidValueException(detail=f"the id {clip(id)} is no string, or taken")
+    writable = {
+        name: replace(each, mutability="readWrite") if not each.computed else each
+        for name, each in type.attributes.items()
+        if name not in ("id", "meta")
+    }
+    items = {name: x for name, x in sent.items() if name.lower() in writable}
+    items.pop("schemas", None)
+    resource = read_object(writable, items, "", Gate(EVERY_CODE))
+    resource, secret = split_secrets(type.attributes, resource)
+    check_unique(directory, type, {}, resource | {"id": id})
+    now = directory.provider.now()
+    stamps = {
+        name: meta[name] if instant(str(meta.get(name))) is not None else now
+        for name in ("created", "lastModified")
+    }
+    version = str(meta.get("version") or directory.new_version())
+    match = re.fullmatch(r'W/"([0-9]{1,15})"', version)
+    if not match:
+        version = directory.new_version()
+    else:
+        provider = directory.provider
+        provider.last_version = max(provider.last_version, int(match[1]))
+    resource = {
+        "schemas": schemas_of(type, resource),
+        "id": id,
+        **resource,
+        "meta": {"resourceType": type.name, **stamps, "version": version},
+    }
+    directory.store.write(type, resource)
+    if secret:
+        directory.store.keep_secrets(type, resource, secret)
+
+
+def find_type(
+    provider: Provider, sent: Mapping[str, Any], meta: Mapping[str, Any]
+) -> ResourceType:
+    """Answer the resource type that a dumped resource says it is of."""
+    urns = [str(each).lower() for each in sent.get("schemas") or []]
+    for type in provider.types.values():
+        if meta.get("resourceType", type.name) == type.name:
+            if "resourceType" in meta or type.schema.lower() in urns:
+                return type
+    raise InvalidValueException(detail=f"no resource type is served for {urns}")
+
+
+# ##### Part VI. The command line #####
+
+
+# === 25. Options, files and signals: build_parser, main ===
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with status 2."""
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+SECRET_HELP = "or @FILE or env:NAME, where it is read from"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser of the command line."""
+    parser = OneLineParser(
+        prog="scim2_server.py",
+        description="A SCIM 2.0 service provider (RFC 7643, RFC 7644, RFC 9865).",
+    )
+    option = parser.add_argument
+    documents = "a JSON file with one or a list, a folder of them, or 'default'"
+    option("--schema", action="append", help=f"serve these schemas: {documents}")
+    option("--resource-type", action="append", help=f"and resource types: {documents}")
+    option("--service-provider-config", metavar="FILE", help="capabilities and limits")
+    option("--bearer-token", action="append", help=f"admit it; {SECRET_HELP}")
+    option(
+        "--user-token",
+        action="append",
+        metavar="USERNAME=TOKEN",
+        help=f"admit it, as the /Me of this user; TOKEN {SECRET_HELP}",
+    )
+    option(
+        "--basic-auth",
+        action="append",
+        metavar="USER:PASSWORD",
+        help=f"admit it; {SECRET_HELP}",
+    )
+    option("--me", metavar="USERNAME", help="the user who is /Me")
+    option("--hostname", default="127.0.0.1", help="listen here (%(default)s)")
+    option("--port", type=port_number, default=8080, help="(%(default)s; 0 is any)")
+    option("--prefix", default="/v2", help="of all paths (%(default)s)")
+    option(
+        "--base-url", metavar="URL", help="that Locations begin with, prefix and all"
+    )
+    option("--reverse-proxy", action="store_true", help="believe X-Forwarded-*")
+    option("--certfile", metavar="FILE", help="serve HTTPS with this certificate")
+    option("--keyfile", metavar="FILE", help="and this key")
+    option(
+        "--cors-origin",
+        action="append",
+        metavar="ORIGIN",
+        help="admit web pages of this origin",
+    )
+    option(
+        "--tenant",
+        action="append",
+        metavar="NAME[=TOLERANCE]",
+        help="serve a directory of its own below /NAME",
+    )
+    option("--dynamic-tenants", action="store_true", help="the first write makes one")
+    option(
+        "--max-body",
+        type=positive,
+        default=MAX_BODY,
+        metavar="BYTES",
+        help="of a request (%(default)s)",
+    )
+    option("--tolerance", default="standard", help=f"{', '.join(TOLERANCES)}")
+    option("--accept", action="append", metavar="CODE", help="this deviation, too")
+    option("--refuse", action="append", metavar="CODE", help="this deviation")
+    option("--report", metavar="FILE", help="write at exit what clients did wrong")
+    option("--fail-on-deviation", action="store_true", help="exit with 3 if any did")
+    option("--dump-resources", metavar="FILE", help="write all resources at exit")
+    option("--load-resources", metavar="FILE", help="read such a dump at start")
+    option("--verbose", action="store_true", help="log a line for each request")
+    option("--version", action="version", version=f"scim2_server.py {__version__}")
+    return parser
+
+
+def port_number(text: str) -> int:
+    """Answer a port."""
+    if re.fullmatch(r"[0-9]{1,5}", text) and int(text) < 65536:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text} is no port from 0 to 65535")
+
+
+def positive(text: str) -> int:
+    """Answer a positive number."""
+    if re.fullmatch(r"[0-9]{1,15}", text) and int(text):
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text} is no positive number")
+
+
+def read_json_file(path: str) -> Any:
+    """Answer what a JSON file holds. Raises ValueError that names it."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        reason = str(error).partition("\n")[0] or "nested too deep"
+        raise ValueError(f"{path} holds no JSON: {reason}") from None
+
+
+def read_documents(paths: Sequence[str] | None, kind: str) -> list[Any] | None:
+    """Answer the schemas or resource types of files and folders; None for none given.
+
+    Raises ValueError that names the file.
+    """
+    if not paths:
+        return None
+    model = scim2_models.Schema if kind == "schemas" else scim2_models.ResourceType
+    mark = "attributes" if kind == "schemas" else "endpoint"
+    found: list[Any] = []
+    for path in paths:
+        if path == "default":
+            found += default_documents()[kind]
+        elif os.path.isdir(path):
+            for file in sorted(Path(path).glob("*.json")):
+                documents = listed(read_json_file(str(file)))
+                documents = [x for x in documents if isinstance(x, dict) and mark in x]
+                found += named(str(file), check_documents, documents, model)
+        else:
+            documents = listed(read_json_file(path))
+            found += named(path, check_documents, documents, model)
+    return found
+
+
+def listed(content: Any) -> list[Any]:
+    """Answer a list of one or more documents."""
+    return content if isinstance(content, list) else [content]
+
+
+def named(path: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function; its ValueError gets the path in front."""
+    try:
+        return function(*arguments)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def read_secret(text: str, option: str) -> str:
+    """Answer a secret that is given, or stands in @FILE or env:NAME.
+
+    Raises ValueError for one that is empty or not there.
+    """
+    secret, where = text, option
+    if text.startswith("@"):
+        where = f"{option} {text}"
+        try:
+            secret = Path(text[1:]).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeError) as error:
+            raise ValueError(f"{where}: {error}") from None
+    elif text.startswith("env:"):
+        where = f"{option} {text}"
+        secret = os.environ.get(text[4:], "")
+    if not secret:
+        raise ValueError(f"{where} is empty: it would let everyone in")
+    return secret
+
+
+def read_pairs(texts: Iterable[str], option: str, separator: str) -> dict[str, str]:
+    """Answer names and secrets. Raises ValueError."""
+    pairs = {}
+    for text in texts:
+        whole = (
+            read_secret(text, option) if text[:1] == "@" or text[:4] == "env:" else text
+        )
+        name, found, secret = whole.partition(separator)
+        if not found or not name:
+            raise ValueError(f"{option} needs a name, '{separator}' and a secret")
+        pairs[name] = read_secret(secret, option) if whole is text else secret
+    return pairs
+
+
+def options_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Answer the options of `create_app`. Raises ValueError."""
+    tenants = {}
+    for text in arguments.tenant or []:
+        name, found, tolerance = text.partition("=")
+        tenants[name] = {"tolerance": tolerance} if found else {}
+    option = "--bearer-token"
+    tokens = [read_secret(each, option) for each in arguments.bearer_token or []]
+    config = arguments.service_provider_config
+    given = read_json_file(config) if config else {}
+    if config:
+        named(config, read_configuration, given, [])
+    return {
+        "schemas": read_documents(arguments.schema, "schemas"),
+        "resource_types": read_documents(arguments.resource_type, "resource_types"),
+        "service_provider_config": given,
+        "bearer_tokens": tokens,
+        "user_tokens": read_pairs(arguments.user_token or [], "--user-token", "="),
+        "basic_auth": read_pairs(arguments.basic_auth or [], "--basic-auth", ":"),
+        "me": arguments.me,
+        "tenants": tenants,
+        "dynamic_tenants": arguments.dynamic_tenants,
+        "prefix": arguments.prefix,
+        "base_url": arguments.base_url,
+        "reverse_proxy": arguments.reverse_proxy,
+        "cors_origins": arguments.cors_origin or [],
+        "hostname": arguments.hostname,
+        "max_body": arguments.max_body,
+        "tolerance": arguments.tolerance,
+        "accept": arguments.accept or [],
+        "refuse": arguments.refuse or [],
+    }
+
+
+def check_writable(path: str) -> None:
+    """Check at start that a file can be written at exit. Raises ValueError."""
+    if os.path.isdir(path):
+        raise ValueError(f"{path} is a folder")
+    if os.path.exists(path):
+        if not os.access(path, os.W_OK):
+            raise ValueError(f"{path} cannot be written")
+        if not os.path.isfile(path):
+            return
+    folder = os.path.dirname(os.path.abspath(path))
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def write_file(path: str, text: str) -> None:
+    """Write a file all at once, or not at all: nobody finds half of it."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        Path(path).write_text(text, encoding="utf-8")  # a pipe or a terminal
+        return
+    folder = os.path.dirname(os.path.abspath(path))
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", dir=folder, prefix=".", delete=False
+    ) as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.chmod(file.name, 0o644)
+    os.replace(file.name, path)
+
+
+def warn_beyond_loopback(server: Server) -> None:
+    """Say what is missing on a server that others can reach."""
+    missing = [] if server.app.credentials else ["without credentials (--bearer-token)"]
+    missing += [] if server.tls else ["without TLS (--certfile)"]
+    if missing and not is_loopback(server.hostname):
+        reach = f"reachable beyond this machine {' and '.join(missing)}"
+        print(f"warning: {server.url} is {reach}", file=sys.stderr)
+
+
+def start(arguments: argparse.Namespace) -> Server:
+    """Make the server. Raises ValueError with one line that names what is wrong."""
+    if arguments.keyfile and not arguments.certfile:
+        raise ValueError("--keyfile needs --certfile")
+    for path in (arguments.dump_resources, arguments.report):
+        if path:
+            check_writable(path)
+    options = options_of(arguments)
+    load = arguments.load_resources
+    app = create_app(**options)
+    if load:
+        named(load, load_resources, app, read_json_file(load))
+    try:
+        tls = load_certificate(arguments.certfile, arguments.keyfile)
+    except OSError as error:
+        files = " and ".join(filter(None, (arguments.certfile, arguments.keyfile)))
+        raise ValueError(f"no certificate and key in {files}: {error}") from None
+    try:
+        return Server(app, arguments.hostname, arguments.port, tls)
+    except (OSError, UnicodeError) as error:
+        where = f"{arguments.hostname} port {arguments.port}"
+        raise ValueError(f"cannot listen on {where}: {error}") from None
+
+
+def interrupt(number: int, frame: Any) -> NoReturn:
+    """Stop on SIGTERM as on Ctrl-C."""
+    raise KeyboardInterrupt
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the server until it is stopped; answer the exit status."""
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    if arguments.verbose:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    try:
+        server = start(arguments)
+    except ValueError as error:
+        parser.error(str(error))
+    signal.signal(signal.SIGTERM, interrupt)
+    with contextlib.suppress(KeyboardInterrupt):
+        warn_beyond_loopback(server)
+        print(f"Serving SCIM 2.0 on {server.url} (stop with Ctrl-C)", flush=True)
+        server.serve_forever(0.05)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # once is enough: now it is written
+    server.close()
+    app = server.app
+    if arguments.dump_resources:
+        text = json.dumps(app.dump(), indent=2, ensure_ascii=False)
+        write_file(arguments.dump_resources, text + "\n")
+    report = app.report()
+    if arguments.report:
+        is_json = arguments.report.endswith(".json")
+        text = json.dumps(report, indent=2) + "\n" if is_json else print_report(report)
+        write_file(arguments.report, text)
+    deviated = any(client["deviations"] for client in report["clients"])
+    return 3 if arguments.fail_on_deviation and deviated else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
