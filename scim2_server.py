@@ -12,29 +12,29 @@ the RFC: nothing is used before it is explained.
 Part I. The data
 1. Errors (RFC 7644 §3.12): StatusException, error_body
 2. Deviations from the RFCs, and their one gate: DEVIATIONS, Gate
-3. Schemas and resource types (RFC 7643 §2.2, §3, §6, §7): Attribute, ResourceType
+3. Schemas and resource types (RFC 7643 §2.2, §6, §7): Attribute, ResourceType
 4. Values (RFC 7643 §2.3 to §2.5): read_value
 
 Part II. The languages
-5. Filters and paths, syntax (RFC 7644 §3.4.2.2, §3.5.2, §3.10): parse_filter, parse_path
-6. Filters and sorting, meaning (RFC 7644 §3.4.2.2, §3.4.2.3): compile_filter, sort_key
+5. Filters and paths, syntax (RFC 7644 §3.4.2.2, §3.10): parse_filter, parse_path
+6. Filters and sorting, meaning (RFC 7644 §3.4.2): compile_filter, sort_key
 7. Resources in a request (RFC 7643 §3, RFC 7644 §3.3): read_resource
 8. PATCH (RFC 7644 §3.5.2): apply_patch
 9. Representations (RFC 7644 §3.4.2.5, §3.9; RFC 7643 §7): represent
 
 Part III. The service provider
 10. The store, where a builder puts a database: Store
-11. The directory: references, memberships, versions (RFC 7643 §4): Directory
-12. Operations on resources (RFC 7644 §3.3 to §3.6): create_resource, modify_resource
+11. The directory, its ties and versions (RFC 7643 §4): Directory
+12. Operations (RFC 7644 §3.3 to §3.6): create_resource, modify_resource
 13. Cursors (RFC 9865): seal_cursor, open_cursor
 14. Queries (RFC 7644 §3.4.2, §3.4.3): query_resources
 15. Bulk (RFC 7644 §3.7): execute_bulk
-16. Discovery (RFC 7644 §4, RFC 7643 §5): read_configuration, discovery_documents
+16. Discovery (RFC 7644 §4): read_configuration, discovery_documents
 
 Part IV. The wire
 17. Requests and replies (RFC 7644 §3.1, §3.8, §3.14): Request, Reply
 18. Who may ask (RFC 7644 §2): authenticate
-19. Where the server is, and who may write to it (RFC 7643 §3.1): find_base
+19. Where the server is, and who may write to it: find_origin, check_page
 20. Routes (RFC 7644 §3.2): ROUTES, handle
 21. The WSGI application: Application, create_app
 22. The HTTP server (RFC 9112): Server, running_server
@@ -81,7 +81,7 @@ import threading
 import time
 import unicodedata
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
@@ -139,7 +139,7 @@ MAX_FILTER_LENGTH = 64 * 1024  # characters
 MAX_NESTING = 32  # parentheses and brackets of a filter
 MAX_ATTRIBUTES = 500  # names in attributes or excludedAttributes
 MAX_TARGET = 64 * 1024  # bytes of the request line; 414
-MAX_HEAD = 128 * 1024  # bytes of request line and headers; 431
+MAX_HEAD = 64 * 1024  # bytes of all headers; 431
 MAX_HEADERS = 100  # header fields; 431
 MAX_TENANTS = 1000  # that --dynamic-tenants creates
 MAX_CONNECTIONS = 900  # open at once; the longest idle one makes room
@@ -241,7 +241,7 @@ ROWS = (
     (
         *("boolean-as-number", "RFC 7643 §2.3.2", "small connectors"),
         *("lenient", "invalidValue", "a boolean comes as 0 or 1"),
-        "true or false",
+        "true or false, as in JSON",
     ),
     (
         *("remove-with-value", "RFC 7644 §3.5.2.2", "Entra ID, JumpCloud"),
@@ -267,7 +267,7 @@ ROWS = (
     (
         *("empty-clears", "RFC 7643 §2.5", "Entra ID", "standard", "invalidValue"),
         'a complex attribute is cleared with ""',
-        "a remove, or null",
+        "a remove operation, or null",
     ),
     (
         *("path-as-key", "RFC 7644 §3.5.2", "Entra ID", "standard", "invalidPath"),
@@ -288,7 +288,7 @@ ROWS = (
     (
         *("unknown-path", "RFC 7644 §3.5.2", "old mappings", "lenient", "invalidPath"),
         "the path of an operation names an attribute that no schema declares",
-        "the path of a declared attribute",
+        "the path of an attribute that /Schemas lists",
     ),
     (
         *("unqualified-attribute", "RFC 7644 §3.10", "Entra ID"),
@@ -300,7 +300,7 @@ ROWS = (
         *("unknown-filter-attribute", "RFC 7644 §3.4.2.2", "scripts"),
         *("lenient", "invalidFilter"),
         "a filter names an attribute that no schema declares",
-        "a declared attribute",
+        "an attribute that /Schemas lists",
     ),
     (
         *("unknown-schema", "RFC 7643 §3.3", "Entra ID", "standard", "invalidSyntax"),
@@ -310,13 +310,13 @@ ROWS = (
     (
         *("array-for-single", "RFC 7643 §2.2", "Entra ID", "standard", "invalidValue"),
         "an operation gives a single-valued attribute an array of one",
-        "the value itself",
+        "the value itself, without brackets",
     ),
     (
         *("single-for-array", "RFC 7643 §2.4", "small connectors"),
         *("lenient", "invalidValue"),
         "a multi-valued attribute comes as one value instead of an array",
-        "an array of one",
+        "an array of one element",
     ),
     (
         *("path-compare", "RFC 7644 §3.4.2.2", "Entra ID"),
@@ -327,7 +327,7 @@ ROWS = (
     (
         *("unquoted-value", "RFC 7644 §3.4.2.2", "docs, scripts"),
         *("lenient", "invalidFilter", "a filter has a string without quotes"),
-        "the string in double quotes",
+        "the string in double quotes, as in JSON",
     ),
     (
         *("missing-schemas", "RFC 7643 §3", "OneLogin, scripts"),
@@ -346,9 +346,9 @@ ROWS = (
         "the id of a resource that exists",
     ),
     (
-        *("duplicate-json-key", "RFC 8259 §4", "hand-made JSON"),
+        *("duplicate-json-key", "RFC 7643 §2.1", "hand-made JSON"),
         *("standard", "invalidSyntax", "one JSON object has the same key twice"),
-        "each key once",
+        "each key once, in one spelling",
     ),
 )
 DEVIATIONS = {row[0]: Deviation(*row) for row in ROWS}
@@ -393,12 +393,15 @@ def accepted_codes(
 class Gate:
     """What one request was accepted with in spite of the RFCs; refuses the rest."""
 
-    __slots__ = ("accepted", "met", "refused")
+    __slots__ = ("accepted", "met", "promised", "refused", "resolve_bulk_id")
 
     def __init__(self, accepted: frozenset[str] = frozenset()) -> None:
         self.accepted = accepted
         self.met: dict[str, str] = {}  # code: the first example
         self.refused: dict[str, str] = {}
+        # In a bulk job (section 15): ids that will be there, and what answers them.
+        self.promised: set[str] = set()
+        self.resolve_bulk_id: Callable[[str], str | None] = lambda bulk_id: None
 
     def meet(
         self, code: str, example: str, error: type[SCIMException] | None = None
@@ -427,7 +430,7 @@ class Gate:
         self.refused = other.refused | self.refused
 
 
-# === 3. Schemas and resource types (RFC 7643 §2.2, §3, §6, §7): Attribute, ResourceType ===
+# === 3. Schemas and resource types (RFC 7643 §2.2, §6, §7): Attribute, ResourceType ===
 #
 # The characteristics of attributes drive everything: what is read, found, compared,
 # changed and shown. They are compiled once from the schemas that are served. An
@@ -855,19 +858,44 @@ def read_complex(
         if value == "":
             gate.meet("empty-clears", f'{attribute.path}: ""')
             return None
+        read_single(attribute.attributes["value"], value, gate)  # its type comes first
         gate.meet("value-for-complex", f"{attribute.path}: {shown(attribute, value)}")
         value = {"value": value}
     result = read_object(attribute.attributes, value, attribute.path, gate, patch)
-    if attribute.refers and "value" not in result:  # a URI of its own is data
-        for name, item in value.items():
-            if name.lower() == "$ref" and isinstance(item, str):
-                result["$ref"] = item
-    if attribute.refers and str(result.get("value")).startswith("bulkId:"):
-        raise InvalidValueException(
-            detail=f"'{attribute.path}' refers to {clip(result['value'])}, and there is "
-            "no such bulkId in a bulk job around it (RFC 7644 §3.7.2)."
-        )
+    if attribute.refers:
+        result = read_reference(attribute, value, result, gate)
     return result or None
+
+
+def read_reference(
+    attribute: Attribute, sent: Mapping[str, Any], result: Resource, gate: Gate
+) -> Resource:
+    """Answer a reference: a bulkId becomes the id that it stands for (RFC 7644 §3.7.2).
+
+    Without a `value` the `$ref` is data, and may name a resource all the same.
+    """
+    if "value" not in result:
+        refs = [item for name, item in sent.items() if name.lower() == "$ref"]
+        if not refs or not isinstance(refs[-1], str):
+            return result
+        _, found, bulk_id = refs[-1].rpartition("bulkId:")
+        if not found or gate.resolve_bulk_id(bulk_id) is None:
+            return {**result, "$ref": refs[-1]}
+        return {**result, "value": gate.resolve_bulk_id(bulk_id)}
+    return {**result, "value": read_id(attribute, result["value"], gate)}
+
+
+def read_id(attribute: Attribute, id: Any, gate: Gate) -> Any:
+    """Answer the id that a reference names. Raises InvalidValueException."""
+    if not isinstance(id, str) or not id.startswith("bulkId:"):
+        return id
+    known = gate.resolve_bulk_id(id.removeprefix("bulkId:"))
+    if known is None:
+        raise InvalidValueException(
+            detail=f"'{attribute.path}' refers to {clip(id)}: there is no such bulkId in "
+            "a bulk job around it (RFC 7644 §3.7.2)."
+        )
+    return known
 
 
 def read_object(
@@ -1062,7 +1090,7 @@ def assign(container: Resource, name: str, value: Any) -> Resource:
 # ##### Part II. The languages #####
 
 
-# === 5. Filters and paths, syntax (RFC 7644 §3.4.2.2, §3.5.2, §3.10): parse_filter, parse_path ===
+# === 5. Filters and paths, syntax (RFC 7644 §3.4.2.2, §3.10): parse_filter, parse_path ===
 #
 #   FILTER    = attrExp / logExp / valuePath / *1"not" "(" FILTER ")"
 #   valuePath = attrPath "[" valFilter "]"            ; FILTER uses sub-attributes
@@ -1355,7 +1383,7 @@ class Parser:
         return ValuePath(path, found, sub[1] if sub else None)
 
 
-# === 6. Filters and sorting, meaning (RFC 7644 §3.4.2.2, §3.4.2.3): compile_filter, sort_key ===
+# === 6. Filters and sorting, meaning (RFC 7644 §3.4.2): compile_filter, sort_key ===
 #
 # A filter becomes a predicate, once. Each attribute is looked up in the schema, and its
 # type says how values compare:
@@ -1574,6 +1602,8 @@ class FilterCompiler:
             chain = (*chain, chain[-1].attributes["value"])
             self.note(chain)
         attribute = chain[-1]
+        if attribute.name == "value" and isinstance(scope, Attribute) and scope.refers:
+            literal = read_id(attribute, literal, self.gate)
         literal = read_literal(attribute, op, literal, self.gate)
         compare = COMPARISONS[op]
 
@@ -2087,8 +2117,15 @@ class Patch:
             return update(resource, chain, self.without(chain[-1], operation.value))
         value = None
         if operation.op != "remove":
-            value = read_value(chain[-1], operation.value, self.gate, patch=True)
+            value = self.read(chain, chain[-1], operation.value)
         return update(resource, chain, self.operation(operation.op, value))
+
+    def read(self, chain: Chain, attribute: Attribute, sent: Any) -> Any:
+        """Answer the value of an operation as it is stored."""
+        value = read_value(attribute, sent, self.gate, patch=True)
+        if attribute.name == "value" and chain[1:] and chain[-2].refers:
+            return read_id(attribute, value, self.gate)
+        return value
 
     def is_computed(
         self, resource: Resource, chain: Chain, selected: ValuePath | None
@@ -2144,7 +2181,9 @@ class Patch:
         if not isinstance(item, dict):
             raise wrong_type(attribute, item)
         read = read_object(attribute.attributes, item, attribute.path, self.gate)
-        return {name: value for name, value in read.items() if value is not None}
+        if attribute.refers and "value" in read:
+            read["value"] = read_id(attribute, read["value"], self.gate)
+        return read
 
     def matching(
         self, resource: Resource, chain: Chain, selected: ValuePath
@@ -2190,7 +2229,7 @@ class Patch:
         value = None
         if operation.op != "remove":
             target = below[-1] if below else element_of(attribute)
-            value = read_value(target, operation.value, self.gate, patch=True)
+            value = self.read(chain, target, operation.value)
         change = self.operation(operation.op, value)
         places = self.matching(resource, above, selected)
         if not places and operation.op != "remove":
@@ -2495,18 +2534,15 @@ def read_selection(attributes: Any, excluded: Any) -> Selection:
 
     Choice: both at once are refused; RFC 7644 §3.9 allows either.
 
-    Raises InvalidValueException.
+    Raises StatusException, 400.
     """
     selection = Selection(tuple(attributes or ()), tuple(excluded or ()))
     if selection.attributes and selection.excluded:
-        raise InvalidValueException(
-            detail="'attributes' and 'excludedAttributes' exclude each other "
-            "(RFC 7644 §3.9)."
+        raise StatusException(
+            400, "'attributes' and 'excludedAttributes' exclude each other (§3.9)."
         )
     if len(selection.attributes or selection.excluded) > MAX_ATTRIBUTES:
-        raise InvalidValueException(
-            detail=f"More than {MAX_ATTRIBUTES} names of attributes are too many."
-        )
+        raise StatusException(400, f"More than {MAX_ATTRIBUTES} names are too many.")
     return selection
 
 
@@ -2742,7 +2778,7 @@ def difference(old: list[Any], new: list[Any]) -> tuple[list[Any], list[Any]]:
     return gone, [each for each in new if id(each) not in before]
 
 
-# === 11. The directory: references, memberships, versions (RFC 7643 §4): Directory ===
+# === 11. The directory, its ties and versions (RFC 7643 §4): Directory ===
 #
 # What a resource shows of others is computed when it is shown, and never stored: `$ref`,
 # `type` and `display` beside the id of a resource, and the `groups` of a user. A change
@@ -2874,8 +2910,22 @@ class Directory:
         }
         head = {"schemas": schemas_of(type, resource), "id": resource["id"]}
         resource = {**head, **resource, **head, "meta": meta}
+        moved = moved_members(type, old, resource)
+        # Who is below a group that moves may be in the same groups as before.
+        before = {
+            each: self.membership(each)
+            for each in self.members_below(moved)
+            if each not in moved and self.shows_groups(each)
+        }
         self.store.write(type, resource)
-        self.touch_dependents(type, old, resource)
+        for each in moved:
+            if self.shows_groups(each):
+                self.touch(each)
+        for each, groups in before.items():
+            if self.membership(each) != groups:
+                self.touch(each)
+        if old is None or old.get("displayName") != resource.get("displayName"):
+            self.touch_all_that_show(type, resource["id"])
         return resource
 
     def remove(self, type: ResourceType, resource: Resource) -> None:
@@ -2899,34 +2949,30 @@ class Directory:
             else:
                 self.save(other, changed, referrer)
         for each in below:
-            self.touch(each, "groups")
+            if self.shows_groups(each):
+                self.touch(each)
 
-    def touch_dependents(
-        self, type: ResourceType, old: Resource | None, new: Resource
-    ) -> None:
-        """Give a new version to every resource that shows something of this one."""
-        id = new["id"]
-        below: dict[str, None] = {}
-        if members := type.members:
-            before = (old or {}).get(members.name) or []
-            parts = difference(before, new.get(members.name) or [])
-            moved = dict.fromkeys(
-                each["value"] for part in parts for each in part if "value" in each
-            )
-            below = moved | self.members_below(moved)
-        if old is None or old.get("displayName") != new.get("displayName"):
-            for _, referrer in self.referrers(id):
-                if referrer["id"] != id:
-                    self.touch(referrer["id"])
-            if type.members:
-                below |= self.members_below([id])
-        for each in below:
-            self.touch(each, "groups")
+    def touch_all_that_show(self, type: ResourceType, id: str) -> None:
+        """Give a new version to all that show the name of a resource."""
+        for _, referrer in self.referrers(id):
+            if referrer["id"] != id:
+                self.touch(referrer["id"])
+        for each in self.members_below([id]) if type.members else ():
+            if self.shows_groups(each):
+                self.touch(each)
 
-    def touch(self, id: str, shows: str = "") -> None:
-        """Give a resource a new version; with `shows` only if it has that attribute."""
+    def shows_groups(self, id: str) -> bool:
+        """Tell whether a resource lists the groups that it is in."""
         found = self.find(id)
-        if found and (not shows or shows in found[0].attributes):
+        return found is not None and found[0].groups is not None
+
+    def membership(self, id: str) -> dict[str, bool]:
+        """Answer the groups of a member, and whether it is in directly."""
+        return {each: found[2] for each, found in self.groups_above(id).items()}
+
+    def touch(self, id: str) -> None:
+        """Give a resource a new version, and leave all else as it is."""
+        if found := self.find(id):
             type, resource = found
             meta = {**resource["meta"], "version": self.new_version()}
             self.store.write(type, {**resource, "meta": meta})
@@ -3057,6 +3103,17 @@ def map_values(
     return assign(container, attribute.name, new)
 
 
+def moved_members(
+    type: ResourceType, old: Resource | None, new: Resource
+) -> dict[str, None]:
+    """Answer who joins or leaves a group with this change."""
+    if not (members := type.members):
+        return {}
+    before, after = (old or {}).get(members.name) or [], new.get(members.name) or []
+    parts = difference(before, after)
+    return dict.fromkeys(x["value"] for part in parts for x in part if "value" in x)
+
+
 def without_reference(resource: Resource, chain: Chain, id: str) -> Resource:
     """Answer a resource without the elements that name this id."""
     if id not in references_at(resource, chain):
@@ -3088,7 +3145,7 @@ def wanted_group(tree: Filter | None) -> str | None:
     return None
 
 
-# === 12. Operations on resources (RFC 7644 §3.3 to §3.6): create_resource, modify_resource ===
+# === 12. Operations (RFC 7644 §3.3 to §3.6): create_resource, modify_resource ===
 #
 # The lock is held from the first look at the store to the last: nobody comes between
 # the check of a userName, a version or a reference and the write that relies on it.
@@ -3108,11 +3165,10 @@ def create_resource(
     payload: Mapping[str, Any],
     gate: Gate,
     id: str | None = None,
-    expected: Iterable[str] = (),
 ) -> Resource:
     """Create a resource (RFC 7644 §3.3).
 
-    `id` and `expected`, ids that will be there, are for bulk jobs.
+    `id` is for bulk jobs, which give ids beforehand.
 
     Raises InvalidValueException, UniquenessException (409), or what the gate refuses.
     """
@@ -3121,7 +3177,7 @@ def create_resource(
     resource, secret = split_secrets(type.attributes, resource)
     with directory.store.lock:
         resource["id"] = id or unused_id(directory)
-        resource = settle_references(directory, type, {}, resource, gate, expected)
+        resource = settle_references(directory, type, {}, resource, gate)
         check_unique(directory, type, {}, resource)
         resource = directory.save(type, resource)
         if secret:
@@ -3150,7 +3206,6 @@ def replace_resource(
     payload: Mapping[str, Any],
     gate: Gate,
     condition: Condition = no_condition,
-    expected: Iterable[str] = (),
 ) -> Resource:
     """Replace a resource (RFC 7644 §3.5.1).
 
@@ -3168,7 +3223,7 @@ def replace_resource(
         new = carry_over(type.attributes.values(), old, new)
         check_required(type, new)
         check_immutable(type.attributes.values(), old, new)
-        return commit(directory, type, old, new, gate, expected)
+        return commit(directory, type, old, new, gate)
 
 
 def modify_resource(
@@ -3178,7 +3233,7 @@ def modify_resource(
     operations: Sequence[Operation],
     gate: Gate,
     condition: Condition = no_condition,
-    expected: Iterable[str] = (),
+    base: str = "",
 ) -> tuple[Resource, set[str]]:
     """Modify a resource (RFC 7644 §3.5.2); answer it and the names of what was written.
 
@@ -3190,12 +3245,12 @@ def modify_resource(
         condition(old)
 
         def complete(resource: Resource) -> Resource:
-            return directory.complete(type, resource, "")
+            return directory.complete(type, resource, base)
 
         new, written = apply_patch(type, old, operations, gate, complete)
         attributes = [type.attributes[name.lower()] for name in written]
         check_required_within(attributes, new)
-        return commit(directory, type, old, new, gate, expected), written
+        return commit(directory, type, old, new, gate), written
 
 
 def delete_resource(
@@ -3220,7 +3275,6 @@ def commit(
     old: Resource,
     new: Resource,
     gate: Gate,
-    expected: Iterable[str],
 ) -> Resource:
     """Store what has become of a resource, unless nothing has changed.
 
@@ -3232,7 +3286,7 @@ def commit(
             detail=f"{', '.join(secret)}: changePassword is not supported "
             "(RFC 7643 §5)."
         )
-    new = settle_references(directory, type, old, new, gate, expected)
+    new = settle_references(directory, type, old, new, gate)
     if new == old and not secret:
         return old
     check_unique(directory, type, old, new)
@@ -3268,7 +3322,6 @@ def settle_references(
     old: Resource,
     new: Resource,
     gate: Gate,
-    expected: Iterable[str],
 ) -> Resource:
     """Check what new references name; one that only has the `$ref` gets its `value`."""
     for chain in type.references:
@@ -3279,7 +3332,7 @@ def settle_references(
         attribute = chain[-1]
 
         def settle(element: Resource, attribute: Attribute = attribute) -> Resource:
-            return settle_reference(directory, attribute, element, gate, expected)
+            return settle_reference(directory, attribute, element, gate)
 
         if len(chain) == 1 and attribute.multi_valued:
             _, come = difference(before or [], after)
@@ -3296,7 +3349,6 @@ def settle_reference(
     attribute: Attribute,
     element: Resource,
     gate: Gate,
-    expected: Iterable[str],
 ) -> Resource:
     """Check one reference (RFC 7643 §2.3.7)."""
     if "value" not in element and "$ref" in element:
@@ -3306,7 +3358,11 @@ def settle_reference(
             if found and directory.find(unquote(id), [name]):
                 return {"value": unquote(id)}
     value = element.get("value")
-    if value is None or value in expected or directory.find(value, attribute.refers):
+    if (
+        value is None
+        or value in gate.promised
+        or directory.find(value, attribute.refers)
+    ):
         return element
     gate.meet("dangling-reference", f"{attribute.path}: '{clip(value)}'")
     return element
@@ -3708,9 +3764,6 @@ class Matches:
 # (§3.7.1).
 
 BULK_MEMBERS = ("method", "bulkId", "version", "path", "data")
-BULK_ID = re.compile(r"bulkId:([^\s\"/\[\]]+)")
-REFERRING = ("value", "$ref", "path")
-"""The keys under which a text may refer to a bulkId."""
 
 
 def execute_bulk(
@@ -3756,7 +3809,6 @@ class BulkJob:
         self.ids: dict[str, str] = {}  # that it is going to have
         self.results: dict[int, Resource] = {}
         self.relying: dict[int, list[int]] = {}
-        self.references = [references_in(lower_keys(each)) for each in sent]
         for place, each in enumerate(sent):
             members = lower_keys(each)
             bulk_id = members.get("bulkid")
@@ -3764,11 +3816,14 @@ class BulkJob:
                 if bulk_id and bulk_id not in self.places:
                     self.places[bulk_id] = place
                     self.ids[bulk_id] = unused_id(directory)
+        self.references = [bulk_ids_in(each, self.places) for each in sent]
 
     def execute(self, fail_on: float) -> list[Resource]:
         """Carry out the operations until too many have failed; answer their results."""
         for place in self.order():
             self.results[place] = self.attempt(place)
+            for other in self.relying.pop(place, []):
+                self.settle(other)
             failed = sum("response" in each for each in self.results.values())
             if failed >= fail_on:
                 break
@@ -3793,8 +3848,7 @@ class BulkJob:
 
     def needs(self, place: int) -> list[int]:
         """Answer the places of the operations that one refers to."""
-        found = self.references[place]
-        return [self.places[each] for each in found if each in self.places]
+        return [self.places[each] for each in self.references[place]]
 
     def attempt(self, place: int) -> Resource:
         """Carry out one operation, or answer its error."""
@@ -3828,27 +3882,24 @@ class BulkJob:
             self.check_bulk_id(place, members.get("bulkId"))
         else:
             result["location"] = locate(self.base, type, id)
-        expected = self.expected(place)
+        gate.resolve_bulk_id = partial(self.resolve, place, gate)
         data = members.get("data")
         if method != "DELETE" and not isinstance(data, dict):
             raise InvalidSyntaxException(detail=f"The {method} has no 'data' object.")
-        data = resolve_bulk_ids(data, "", self.ids)
         condition = self.condition(members.get("version"))
         directory = self.directory
         with directory.store.lock:
             if method == "POST":
                 id = self.ids[members["bulkId"]]
-                resource = create_resource(directory, type, data, gate, id, expected)
+                resource = create_resource(directory, type, data, gate, id)
                 result["location"] = locate(self.base, type, id)
             elif method == "PUT":
-                resource = replace_resource(
-                    directory, type, id, data, gate, condition, expected
-                )
+                resource = replace_resource(directory, type, id, data, gate, condition)
             elif method == "PATCH":
                 check_supported(directory.provider, "patch")
                 operations = read_operations(data, gate)
                 resource, _ = modify_resource(
-                    directory, type, id, operations, gate, condition, expected
+                    directory, type, id, operations, gate, condition, self.base
                 )
             else:
                 delete_resource(directory, type, id, condition)
@@ -3870,11 +3921,17 @@ class BulkJob:
             )
         if not isinstance(path, str):
             raise InvalidSyntaxException(detail="'path' must be a string.")
-        endpoint, *rest = resolve_bulk_ids(path, "path", self.ids)[1:].split("/")
+        endpoint, *rest = path[1:].split("/", 2 - (method == "POST"))
         for type in self.directory.provider.types.values():
             known = path.startswith("/") and type.endpoint == f"/{endpoint}"
             if known and len(rest) == (method != "POST") and all(rest):
-                return method, type, unquote(rest[0]) if rest else ""
+                id = unquote(rest[0]) if rest else ""
+                bulk_id = id.removeprefix("bulkId:")
+                return (
+                    method,
+                    type,
+                    id if bulk_id == id else self.resolve_target(bulk_id),
+                )
         raise NotFoundException(
             detail=f"'path' is no place for {method}: '{clip(path)}'. It is the endpoint "
             "of a resource type, and for all but POST an id (RFC 7644 §3.7)."
@@ -3891,25 +3948,35 @@ class BulkJob:
                 detail=f"'bulkId' must be unique in the job: '{clip(bulk_id)}'."
             )
 
-    def expected(self, place: int) -> list[str]:
-        """Answer the ids of what an operation refers to and is not there yet.
+    def resolve(self, place: int, gate: Gate, bulk_id: str) -> str | None:
+        """Answer the id that a bulkId stands for, and note who relies on it.
 
-        Raises ConflictException when it failed.
+        Raises ConflictException when its operation failed.
         """
-        ids = []
-        for bulk_id in self.references[place]:
-            other = self.places.get(bulk_id)
-            if other is None:
-                continue
-            if "response" in self.results.get(other, {}):
-                raise ConflictException(
-                    detail=f"bulkId '{clip(bulk_id)}' cannot be resolved: its operation "
-                    "failed (RFC 7644 §3.7.1)."
-                )
-            if other not in self.results:
-                self.relying.setdefault(other, []).append(place)
-                ids.append(self.ids[bulk_id])
-        return ids
+        other = self.places.get(bulk_id)
+        if other is None:
+            return None
+        if "response" in self.results.get(other, {}):
+            raise ConflictException(
+                detail=f"bulkId '{clip(bulk_id)}' cannot be resolved: its operation failed "
+                "(RFC 7644 §3.7.1)."
+            )
+        if other not in self.results:
+            self.relying.setdefault(other, []).append(place)
+            gate.promised.add(self.ids[bulk_id])
+        return self.ids[bulk_id]
+
+    def resolve_target(self, bulk_id: str) -> str:
+        """Answer the id of the resource that a path names by its bulkId."""
+        return self.resolve(-1, Gate(), bulk_id) or f"bulkId:{bulk_id}"
+
+    def settle(self, place: int) -> None:
+        """Tell the version that a resource has now that what it refers to is there."""
+        result = self.results.get(place, {})
+        if "version" in result and (
+            found := self.directory.find(self.ids[result["bulkId"]])
+        ):
+            result["version"] = found[1]["meta"]["version"]
 
     def undo(self, place: int) -> None:
         """Take back a POST that relied on one that failed later, and all that rely on it."""
@@ -3953,30 +4020,22 @@ def lower_keys(sent: Any) -> Resource:
     return {key.lower(): x for key, x in sent.items()} if isinstance(sent, dict) else {}
 
 
-def references_in(value: Any, key: str = "") -> list[str]:
-    """Answer the bulkIds that an operation refers to, at any depth."""
-    if isinstance(value, dict):
-        found = [references_in(item, name) for name, item in value.items()]
-        return [each for part in found for each in part]
-    if isinstance(value, list):
-        return [each for item in value for each in references_in(item, key)]
-    if isinstance(value, str) and key.lower() in REFERRING:
-        return BULK_ID.findall(value)
-    return []
+def bulk_ids_in(value: Any, known: Container[str]) -> list[str]:
+    """Answer the known bulkIds that stand in an operation, at any depth.
+
+    Whether each is a reference only the schema tells, later: this is for the order.
+    """
+    if isinstance(value, (dict, list)):
+        items = value.values() if isinstance(value, dict) else value
+        return [each for item in items for each in bulk_ids_in(item, known)]
+    if not isinstance(value, str) or "bulkId:" not in value:
+        return []
+    parts = value.split("bulkId:")[1:]
+    found = [re.split(r'["/\]]', part)[0] for part in parts]
+    return [each for each in (*parts, *found) if each in known]
 
 
-def resolve_bulk_ids(value: Any, key: str, ids: Mapping[str, str]) -> Any:
-    """Answer a value with the ids in place of the bulkIds that are known."""
-    if isinstance(value, dict):
-        return {name: resolve_bulk_ids(x, name, ids) for name, x in value.items()}
-    if isinstance(value, list):
-        return [resolve_bulk_ids(item, key, ids) for item in value]
-    if isinstance(value, str) and key.lower() in REFERRING:
-        return BULK_ID.sub(lambda match: ids.get(match[1], match[0]), value)
-    return value
-
-
-# === 16. Discovery (RFC 7644 §4, RFC 7643 §5): read_configuration, discovery_documents ===
+# === 16. Discovery (RFC 7644 §4): read_configuration, discovery_documents ===
 
 
 CONFIGURATION: dict[str, Any] = {
@@ -4114,6 +4173,7 @@ class Request:
     subject: str | None = None
     types: list[ResourceType] = field(default_factory=list)
     id: str = ""
+    selection: Selection = Selection()
 
     @property
     def provider(self) -> Provider:
@@ -4129,7 +4189,7 @@ class Request:
         value: str = self.environ.get("HTTP_" + name.upper().replace("-", "_"), "")
         return value
 
-    def payload(self, limit: int | None = None) -> dict[str, Any]:
+    def payload(self, limit: int | None = None, name: str = "") -> dict[str, Any]:
         """Answer the JSON object that the body is.
 
         Raises StatusException (411, 413, 415), InvalidSyntaxException.
@@ -4140,15 +4200,9 @@ class Request:
             raise StatusException(
                 415, f"A body must be {MEDIA_TYPE}, not '{clip(media_type)}' (§3.8)."
             )
-        content = read_body(self.environ, limit or self.application.max_body)
+        most = limit or self.application.max_body
+        content = read_body(self.environ, most, name or "the limit of a body")
         return parse_json(content, self.gate)
-
-    def selection(self) -> Selection:
-        """Answer what the URL wants to see of a resource."""
-        return read_selection(
-            read_names(self.query, "attributes"),
-            read_names(self.query, "excludedAttributes"),
-        )
 
     def preconditions(self) -> Preconditions:
         """Answer what the headers expect (RFC 7644 §3.14)."""
@@ -4157,12 +4211,12 @@ class Request:
         return Preconditions(self.header("If-Match"), self.header("If-None-Match"))
 
 
-def read_body(environ: Mapping[str, Any], limit: int) -> bytes:
+def read_body(environ: Mapping[str, Any], limit: int, name: str) -> bytes:
     """Answer the body, however it is framed.
 
     Raises StatusException, 400 when it was cut off, 411, 413 over the limit.
     """
-    too_large = StatusException(413, f"The body is larger than {limit} bytes.")
+    too_large = StatusException(413, f"The body exceeds {name}: {limit} bytes.")
     announced = environ.get("CONTENT_LENGTH") or ""
     stream = environ["wsgi.input"]
     if announced:
@@ -4319,7 +4373,7 @@ def show_resource(
     written: Iterable[str] = (),
 ) -> Reply:
     """Answer a resource, as the request wants to see it, with its ETag."""
-    selection = request.selection()
+    selection = request.selection
     content = request.directory.show(
         type,
         resource,
@@ -4412,7 +4466,7 @@ def decode_pair(sent: bytes) -> bytes:
         return b""
 
 
-# === 19. Where the server is, and who may write to it (RFC 7643 §3.1): find_base ===
+# === 19. Where the server is, and who may write to it: find_origin, check_page ===
 
 
 HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::([0-9]{1,5}))?", re.A)
@@ -4468,7 +4522,10 @@ def find_origin(environ: Mapping[str, Any], reverse_proxy: bool) -> tuple[str, s
 
 def parse_forwarded(header: str) -> dict[str, str]:
     """Answer what the first proxy of a Forwarded header says (RFC 7239 §4)."""
-    pairs = re.findall(r'(?:^|;)\s*(\w+)=("[^"]*"?|[^;,]*)', header.partition(",")[0])
+    element = header.partition(",")[0]
+    if element.count('"') % 2:
+        raise StatusException(400, "Forwarded has a quote that does not end.")
+    pairs = re.findall(r'(?:^|;)\s*(\w+)=("[^"]*"|[^;]*)', element)
     return {name.lower(): value.strip().strip('"') for name, value in pairs}
 
 
@@ -4573,11 +4630,9 @@ def patch_resource(request: Request) -> Reply:
             read_operations(payload, request.gate),
             request.gate,
             request.preconditions().check,
+            request.base,
         )
-        if (
-            wants_minimal(request.header("Prefer"))
-            and not request.selection().attributes
-        ):
+        if wants_minimal(request.header("Prefer")) and not request.selection.attributes:
             return Reply(204, headers=entity_tag(request, resource))
         return show_resource(request, request.type, resource, written=written)
 
@@ -4619,7 +4674,9 @@ def answer_query(request: Request, query: Query) -> Reply:
 def post_bulk(request: Request) -> Reply:
     """``POST /Bulk`` (RFC 7644 §3.7)."""
     check_supported(request.provider, "bulk")
-    payload = request.payload(request.provider.configuration["bulk"]["maxPayloadSize"])
+    payload = request.payload(
+        request.provider.configuration["bulk"]["maxPayloadSize"], "maxPayloadSize"
+    )
     body = execute_bulk(request.directory, payload, request.base, request.gate)
     return Reply(200, encode(body))
 
@@ -4755,6 +4812,10 @@ def handle(request: Request, segments: Sequence[str]) -> Reply:
     handler = handlers.get("GET" if request.method == "HEAD" else request.method)
     if handler is None:
         raise StatusException(405, f"The methods here are {', '.join(allowed)}.", allow)
+    request.selection = read_selection(
+        read_names(request.query, "attributes"),
+        read_names(request.query, "excludedAttributes"),
+    )
     return handler(request)
 
 
@@ -5062,6 +5123,8 @@ def create_app(
         default["resource_types"] if resource_types is None else resource_types,
         scim2_models.ResourceType,
     )
+    if max_body < 1:
+        raise ValueError(f"the largest body cannot have {max_body} bytes")
     credentials = Credentials(
         tuple(bearer_tokens), dict(user_tokens or {}), dict(basic_auth or {})
     )
@@ -5782,6 +5845,7 @@ def load_resource(directory: Directory, sent: Any) -> None:
     items = {name: x for name, x in sent.items() if name.lower() in writable}
     items.pop("schemas", None)
     resource = read_object(writable, items, "", Gate(EVERY_CODE))
+    check_required(type, resource)
     resource, secret = split_secrets(type.attributes, resource)
     check_unique(directory, type, {}, resource | {"id": id})
     now = directory.provider.now()
