@@ -4537,23 +4537,23 @@ def is_loopback(host: str) -> bool:
         return host.lower() in ("localhost", "")
 
 
-def check_rebinding(origin: str, own: Iterable[str]) -> None:
+def check_rebinding(host: str, own: Iterable[str]) -> None:
     """Check that a page on the web cannot reach an anonymous server on loopback.
 
     A name that its owner points to 127.0.0.1 (DNS rebinding) is refused: a Host must be
     localhost, an IP address, or one of our `own` names. Raises StatusException, 403.
     """
-    host = urlsplit(origin).hostname or ""
-    if host == "localhost" or host in own:
+    name = (urlsplit(f"//{host}").hostname or "").lower()
+    if name == "localhost" or name in own:
         return
     try:
-        ipaddress.ip_address(host)
+        ipaddress.ip_address(name)
     except ValueError:
         raise StatusException(
             403,
             f"This server asks for no credentials, so it does not answer to the name "
-            f"'{clip(host)}'. Start it with --base-url {clip(origin)}/... for a tunnel, "
-            "or with --bearer-token.",
+            f"'{clip(name)}'. Start it with --base-url https://{clip(name)}/... for a "
+            "tunnel, or with --bearer-token.",
         ) from None
 
 
@@ -5006,10 +5006,11 @@ class Application:
         if self.base_url:
             parts = urlsplit(self.base_url)
             own.append(f"{parts.scheme}://{parts.netloc}")
-        if self.hostname is not None and is_loopback(self.hostname):
-            if not self.credentials:
-                names = [urlsplit(each).hostname or "" for each in own[1:]]
-                check_rebinding(origin.lower(), [self.hostname.lower(), *names])
+        anonymous = self.hostname is not None and not self.credentials
+        if anonymous and is_loopback(self.hostname or ""):
+            names = [urlsplit(each).hostname or "" for each in own[1:]]
+            host = environ.get("HTTP_HOST") or "localhost"
+            check_rebinding(host, [(self.hostname or "").lower(), *names])
         if sent := environ.get("HTTP_ORIGIN"):
             check_page(sent, own, self.cors_origins)
 
