@@ -75,6 +75,7 @@ import re
 import secrets
 import signal
 import socket
+import struct
 import sys
 import tempfile
 import threading
@@ -553,7 +554,9 @@ def compile_attribute(
         refers = tuple(x for x in ref.get("referenceTypes") or [] if x in served)
     if refers:
         below = {
-            name: replace(each, computed=True) if name in COMPUTED else each
+            name: replace(each, computed=True, is_plain=False)
+            if name in COMPUTED
+            else each
             for name, each in below.items()
         }
     computed = document.get("computed", False) or (
@@ -839,23 +842,19 @@ def read_elements(
         if not patch:
             gate.meet("single-for-array", f"{attribute.path}: one value")
         value = [value]
-    elements = {}
+    read = [read_single(attribute, x, gate) for x in value if x is not None]
+    elements = [each for each in read if each is not None]
     primaries = 0
-    for each in value:
-        if each is None:
-            continue
-        element = read_single(attribute, each, gate)
-        if element is None:
-            continue
-        if attribute.is_complex and element.get("primary") is True:
-            primaries += 1
-        elements[identity(attribute, element)] = element
+    if attribute.is_complex:
+        primaries = sum(each.get("primary") is True for each in elements)
     if primaries > 1:
         raise InvalidValueException(
             detail=f"'{attribute.path}' has {primaries} elements with primary true: "
             "it MUST NOT be more than one (RFC 7643 §2.4)."
         )
-    return list(elements.values()) or None
+    if len(elements) > 1:
+        elements = list({identity(attribute, x): x for x in elements}.values())
+    return elements or None
 
 
 def identity(attribute: Attribute, element: Any) -> Any:
@@ -868,7 +867,11 @@ def identity(attribute: Attribute, element: Any) -> Any:
         return element
     if attribute.refers and "value" in element:
         return str(element["value"])
-    return repr(sorted(each for each in element.items() if each[0] != "primary"))
+    return frozenset(
+        (name, tuple(value) if isinstance(value, list) else value)
+        for name, value in element.items()
+        if name != "primary"
+    )
 
 
 def read_complex(
@@ -1642,10 +1645,7 @@ class FilterCompiler:
         if attribute.name == "value" and isinstance(scope, Attribute) and scope.refers:
             literal = read_id(attribute, literal, self.gate)
         literal = read_literal(attribute, op, literal, self.gate)
-        compare, convert = COMPARISONS[op], converter(attribute)
-        return matcher(
-            chain, lambda value: compare(convert(value), literal), unassigned
-        )
+        return matcher(chain, op, literal, unassigned)
 
     def note(self, chain: Chain) -> None:
         """Remember that a computed attribute is looked at."""
@@ -1709,7 +1709,10 @@ def read_literal(attribute: Attribute, op: str, literal: Any, gate: Gate) -> Any
 
 
 def all_of(tests: list[Predicate]) -> Predicate:
-    """``and``: a loop, however many terms there are."""
+    """``and``: a loop, however many terms there are; two are the most common."""
+    if len(tests) == 2:
+        first, second = tests
+        return lambda resource: first(resource) and second(resource)
 
     def test(resource: Resource) -> bool:
         for each in tests:
@@ -1736,26 +1739,29 @@ def presence(chain: Chain, wanted: bool) -> Predicate:
     return test
 
 
-def matcher(chain: Chain, test: Callable[[Any], bool], unassigned: bool) -> Predicate:
-    """Test the values at the end of a chain, any of them, or answer `unassigned`."""
-    names = [attribute.name for attribute in chain]
-    if any(attribute.multi_valued for attribute in chain):
-
-        def matches_any(resource: Resource) -> bool:
-            values = values_at(resource, chain)
-            return any(map(test, values)) if values else unassigned
-
-        return matches_any
+def matcher(chain: Chain, op: str, literal: Any, unassigned: bool) -> Predicate:
+    """Compare the values at the end of a chain, any of them, or answer `unassigned`."""
+    compare, convert = COMPARISONS[op], converter(chain[-1])
+    *above, name = (attribute.name for attribute in chain)
 
     def matches(resource: Resource) -> bool:
-        value: Any = resource
-        for name in names:
-            value = value.get(name)
-            if value is None:
-                return unassigned
-        return test(value)
+        value = resource.get(name)
+        return unassigned if value is None else compare(convert(value), literal)
 
-    return matches
+    def matches_below(resource: Resource) -> bool:
+        for each in above:
+            resource = resource.get(each, {})
+        return matches(resource)
+
+    def matches_any(resource: Resource) -> bool:
+        for value in (values := values_at(resource, chain)):
+            if compare(convert(value), literal):
+                return True
+        return unassigned and not values
+
+    if any(attribute.multi_valued for attribute in chain):
+        return matches_any
+    return matches_below if above else matches
 
 
 def values_at(resource: Resource, chain: Chain) -> list[Any]:
@@ -2826,8 +2832,8 @@ class Store:
             return
         if chain[0].multi_valued and chain[0].refers:  # long lists change a little
             before, after = difference(before or [], after or [])
-        gone = index_keys(chain, {name: before})
-        come = index_keys(chain, {name: after})
+        gone = index_keys(chain, {name: before}) if before else set()
+        come = index_keys(chain, {name: after}) if after else set()
         index = self.indexes[type.name, chain]
         for key in gone - come:
             index[key].pop(old["id"], None)
@@ -5363,7 +5369,13 @@ class Connection(BaseHTTPRequestHandler):
         self.buffer = b""
         self.deadline = 0.0
         self.waiting_since: float | None = time.monotonic()
-        self.connection.settimeout(min(IDLE_TIMEOUT, REQUEST_TIMEOUT))
+        patience = min(IDLE_TIMEOUT, REQUEST_TIMEOUT)
+        if self.server.tls or sys.platform == "win32":
+            self.connection.settimeout(patience)
+        else:  # the kernel's timeout: Python's own asks `poll` before each call
+            limit = struct.pack("ll", int(patience), int(patience % 1 * 1e6))
+            for side in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+                self.connection.setsockopt(socket.SOL_SOCKET, side, limit)
         self.server.admit(self)
         if self.server.tls:
             self.connection = self.server.tls.wrap_socket(
@@ -5417,8 +5429,10 @@ class Connection(BaseHTTPRequestHandler):
         while True:
             if time.monotonic() > self.deadline:
                 raise TimeoutError
-            with contextlib.suppress(TimeoutError):
+            try:
                 return self.connection.recv(256 * 1024)
+            except (TimeoutError, BlockingIOError):
+                continue
 
     def read_head(self) -> bytes | None:
         """Answer the bytes before the blank line; None when no request comes.
