@@ -16,7 +16,7 @@ Part I. The data
 4. Values (RFC 7643 §2.3 to §2.5): read_value
 
 Part II. The languages
-5. Filters and paths, syntax (RFC 7644 §3.4.2.2, §3.10): parse_filter, parse_path
+5. Filters and paths, syntax (RFC 7644 §3.4.2.2): parse_filter, parse_path
 6. Filters and sorting, meaning (RFC 7644 §3.4.2): compile_filter, sort_key
 7. Resources in a request (RFC 7643 §3, RFC 7644 §3.3): read_resource
 8. PATCH (RFC 7644 §3.5.2): apply_patch
@@ -194,7 +194,8 @@ def error_body(error: SCIMException) -> Resource:
 
 def clip(value: object, length: int = 60) -> str:
     """Answer a value of a client's as a detail may quote it."""
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    plain = value is None or isinstance(value, (bool, int, float, list, dict))
+    text = json.dumps(value, default=str) if plain else str(value)
     text = text.encode("utf-8", "replace").decode()
     return text if len(text) <= length else text[: length - 1] + "…"
 
@@ -227,132 +228,82 @@ class Deviation:
     send_instead: str
 
 
-ROWS = (
-    # code, RFC, sent by, accepted from, refused with, meaning, send instead
-    (
-        *("op-case", "RFC 7644 §3.5.2", "Entra ID", "standard", "invalidSyntax"),
-        "`op` is not spelt in lower case",
-        '"add", "remove" or "replace"',
-    ),
-    (
-        *("boolean-as-string", "RFC 7643 §2.3.2", "Entra ID"),
-        *("standard", "invalidValue", "a boolean comes as a string"),
-        "true or false, without quotes",
-    ),
-    (
-        *("boolean-as-number", "RFC 7643 §2.3.2", "small connectors"),
-        *("lenient", "invalidValue", "a boolean comes as 0 or 1"),
-        "true or false, as in JSON",
-    ),
-    (
-        *("remove-with-value", "RFC 7644 §3.5.2.2", "Entra ID, JumpCloud"),
-        *("standard", "invalidValue"),
-        "a remove names what to remove in `value`",
-        'a path with a filter, as in members[value eq "2819c223"]',
-    ),
-    (
-        *("add-creates", "RFC 7644 §3.5.2.1", "Entra ID", "standard", "noTarget"),
-        "an add whose value filter matches nothing makes the element it describes",
-        "an add of the whole element to the attribute",
-    ),
-    (
-        *("replace-creates", "RFC 7644 §3.5.2.3", "Entra ID", "lenient", "noTarget"),
-        "a replace whose value filter matches nothing makes the element it describes",
-        "an add of the whole element to the attribute",
-    ),
-    (
-        *("value-for-complex", "RFC 7643 §2.3.8", "Entra ID"),
-        *("standard", "invalidValue", "a complex attribute comes as its bare value"),
-        'an object, as in {"value": "2819c223"}',
-    ),
-    (
-        *("empty-clears", "RFC 7643 §2.5", "Entra ID", "standard", "invalidValue"),
-        'a complex attribute is cleared with ""',
-        "a remove operation, or null",
-    ),
-    (
-        *("path-as-key", "RFC 7644 §3.5.2", "Entra ID", "standard", "invalidPath"),
-        "the value of an operation without path has paths for keys",
-        "an operation with that path, or nested objects",
-    ),
-    (
-        *("unknown-key", "RFC 7644 §3.5.2", "Entra ID", "standard", "invalidSyntax"),
-        "a message has a member that the RFC does not define",
-        "the message without it",
-    ),
-    (
-        *("unknown-attribute", "RFC 7643 §3", "Entra ID, others"),
-        *("standard", "invalidSyntax"),
-        "a resource has an attribute that no schema declares",
-        "the resource without it, or a schema that declares it",
-    ),
-    (
-        *("unknown-path", "RFC 7644 §3.5.2", "old mappings", "lenient", "invalidPath"),
-        "the path of an operation names an attribute that no schema declares",
-        "the path of an attribute that /Schemas lists",
-    ),
-    (
-        *("unqualified-attribute", "RFC 7644 §3.10", "Entra ID"),
-        *("standard", "invalidFilter"),
-        "an attribute of an extension comes without its URN",
-        "the URN of the extension, a colon, and the name",
-    ),
-    (
-        *("unknown-filter-attribute", "RFC 7644 §3.4.2.2", "scripts"),
-        *("lenient", "invalidFilter"),
-        "a filter names an attribute that no schema declares",
-        "an attribute that /Schemas lists",
-    ),
-    (
-        *("unknown-schema", "RFC 7643 §3.3", "Entra ID", "standard", "invalidSyntax"),
-        "a schema is named that is not one of the resource type's",
-        "only schemas that /ResourceTypes lists",
-    ),
-    (
-        *("array-for-single", "RFC 7643 §2.2", "Entra ID", "standard", "invalidValue"),
-        "an operation gives a single-valued attribute an array of one",
-        "the value itself, without brackets",
-    ),
-    (
-        *("single-for-array", "RFC 7643 §2.4", "small connectors"),
-        *("lenient", "invalidValue"),
-        "a multi-valued attribute comes as one value instead of an array",
-        "an array of one element",
-    ),
-    (
-        *("path-compare", "RFC 7644 §3.4.2.2", "Entra ID"),
-        *("standard", "invalidFilter"),
-        "a filter compares a sub-attribute after the brackets",
-        'both conditions inside, as in emails[type eq "work" and value eq "a@b"]',
-    ),
-    (
-        *("unquoted-value", "RFC 7644 §3.4.2.2", "docs, scripts"),
-        *("lenient", "invalidFilter", "a filter has a string without quotes"),
-        "the string in double quotes, as in JSON",
-    ),
-    (
-        *("missing-schemas", "RFC 7643 §3", "OneLogin, scripts"),
-        *("standard", "invalidSyntax", "`schemas` is missing, or lacks its own URN"),
-        "the URN of the message or resource in `schemas`",
-    ),
-    (
-        *("undeclared-extension", "RFC 7643 §3.3", "scripts"),
-        *("standard", "invalidSyntax"),
-        "a resource has attributes of an extension that `schemas` does not name",
-        "the URN of the extension in `schemas`",
-    ),
-    (
-        *("dangling-reference", "RFC 7643 §2.3.7", "many", "standard", "invalidValue"),
-        "a reference names no resource that is served here",
-        "the id of a resource that exists",
-    ),
-    (
-        *("duplicate-json-key", "RFC 7643 §2.1", "hand-made JSON"),
-        *("standard", "invalidSyntax", "one JSON object has the same key twice"),
-        "each key once, in one spelling",
-    ),
-)
-DEVIATIONS = {row[0]: Deviation(*row) for row in ROWS}
+TABLE = """
+op-case | RFC 7644 §3.5.2 | Entra ID | standard | invalidSyntax
+  | `op` is not spelt in lower case
+  | "add", "remove" or "replace"
+boolean-as-string | RFC 7643 §2.3.2 | Entra ID | standard | invalidValue
+  | a boolean comes as a string
+  | true or false, without quotes
+boolean-as-number | RFC 7643 §2.3.2 | small connectors | lenient | invalidValue
+  | a boolean comes as 0 or 1
+  | true or false, as in JSON
+remove-with-value | RFC 7644 §3.5.2.2 | Entra ID, JumpCloud | standard | invalidValue
+  | a remove names what to remove in `value`
+  | a path with a filter, as in members[value eq "2819c223"]
+add-creates | RFC 7644 §3.5.2.1 | Entra ID | standard | noTarget
+  | an add whose value filter matches nothing makes the element it describes
+  | an add of the whole element to the attribute
+replace-creates | RFC 7644 §3.5.2.3 | Entra ID | lenient | noTarget
+  | a replace whose value filter matches nothing makes the element it describes
+  | an add of the whole element to the attribute
+value-for-complex | RFC 7643 §2.3.8 | Entra ID | standard | invalidValue
+  | a complex attribute comes as its bare value
+  | an object, as in {"value": "2819c223"}
+empty-clears | RFC 7643 §2.5 | Entra ID | standard | invalidValue
+  | a complex attribute is cleared with ""
+  | a remove operation, or null
+path-as-key | RFC 7644 §3.5.2 | Entra ID | standard | invalidPath
+  | the value of an operation without path has paths for keys
+  | an operation with that path, or nested objects
+unknown-key | RFC 7644 §3.5.2 | Entra ID | standard | invalidSyntax
+  | a message has a member that the RFC does not define
+  | the message without it
+unknown-attribute | RFC 7643 §3 | Entra ID, others | standard | invalidSyntax
+  | a resource has an attribute that no schema declares
+  | the resource without it, or a schema that declares it
+unknown-path | RFC 7644 §3.5.2 | old mappings | lenient | invalidPath
+  | the path of an operation names an attribute that no schema declares
+  | the path of an attribute that /Schemas lists
+unqualified-attribute | RFC 7644 §3.10 | Entra ID | standard | invalidFilter
+  | an attribute of an extension comes without its URN
+  | the URN of the extension, a colon, and the name
+unknown-filter-attribute | RFC 7644 §3.4.2.2 | scripts | lenient | invalidFilter
+  | a filter names an attribute that no schema declares
+  | an attribute that /Schemas lists
+unknown-schema | RFC 7643 §3.3 | Entra ID | standard | invalidSyntax
+  | a schema is named that is not one of the resource type's
+  | only schemas that /ResourceTypes lists
+array-for-single | RFC 7643 §2.2 | Entra ID | standard | invalidValue
+  | an operation gives a single-valued attribute an array of one
+  | the value itself, without brackets
+single-for-array | RFC 7643 §2.4 | small connectors | lenient | invalidValue
+  | a multi-valued attribute comes as one value instead of an array
+  | an array of one element
+path-compare | RFC 7644 §3.4.2.2 | Entra ID | standard | invalidFilter
+  | a filter compares a sub-attribute after the brackets
+  | both conditions inside, as in emails[type eq "work" and value eq "a@b"]
+unquoted-value | RFC 7644 §3.4.2.2 | docs, scripts | lenient | invalidFilter
+  | a filter has a string without quotes
+  | the string in double quotes, as in JSON
+missing-schemas | RFC 7643 §3 | OneLogin, scripts | standard | invalidSyntax
+  | `schemas` is missing, or lacks its own URN
+  | the URN of the message or resource in `schemas`
+undeclared-extension | RFC 7643 §3.3 | scripts | standard | invalidSyntax
+  | a resource has attributes of an extension that `schemas` does not name
+  | the URN of the extension in `schemas`
+dangling-reference | RFC 7643 §2.3.7 | many | standard | invalidValue
+  | a reference names no resource that is served here
+  | the id of a resource that exists
+duplicate-json-key | RFC 7643 §2.1 | hand-made JSON | standard | invalidSyntax
+  | one JSON object has the same key twice
+  | each key once, in one spelling
+"""
+DEVIATIONS = {
+    fields[0]: Deviation(*fields)
+    for row in re.split(r"\n(?! )", TABLE.strip())
+    if (fields := re.split(r"\s+\| | \| ", row))
+}
 TOLERANCES = ("strict", "standard", "lenient")
 REFUSALS: dict[str, type[SCIMException]] = {
     each.scim_type: each
@@ -918,8 +869,8 @@ def read_id(attribute: Attribute, id: Any, gate: Gate) -> Any:
     known = gate.resolve_bulk_id(id.removeprefix("bulkId:"))
     if known is None:
         raise InvalidValueException(
-            detail=f"'{attribute.path}' refers to {clip(id)}: there is no such bulkId in "
-            "a bulk job around it (RFC 7644 §3.7.2)."
+            detail=f"'{attribute.path}' refers to {clip(id)}, which no operation of a "
+            "bulk job around it defines (RFC 7644 §3.7.2)."
         )
     return known
 
@@ -1015,10 +966,10 @@ def read_binary(attribute: Attribute, value: Any, gate: Gate) -> str:
     """Answer base64, with the padding that it needs (RFC 7643 §2.3.6)."""
     if not isinstance(value, str) or not BASE64.fullmatch(value):
         raise wrong_type(attribute, value)
-    value = value.rstrip("=")
-    if len(value) % 4 == 1:
+    bare = value.rstrip("=")
+    if len(bare) % 4 == 1:
         raise wrong_type(attribute, value)
-    return value + "=" * (-len(value) % 4)
+    return bare + "=" * (-len(bare) % 4)
 
 
 BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
@@ -1123,7 +1074,7 @@ def assign(container: Resource, name: str, value: Any) -> Resource:
 # ##### Part II. The languages #####
 
 
-# === 5. Filters and paths, syntax (RFC 7644 §3.4.2.2, §3.10): parse_filter, parse_path ===
+# === 5. Filters and paths, syntax (RFC 7644 §3.4.2.2): parse_filter, parse_path ===
 #
 #   FILTER    = attrExp / logExp / valuePath / *1"not" "(" FILTER ")"
 #   valuePath = attrPath "[" valFilter "]"            ; FILTER uses sub-attributes
@@ -1247,7 +1198,7 @@ class Parser:
         self.depth = 0
         if len(text) > MAX_FILTER_LENGTH:
             raise error(
-                detail=f"It has {len(text)} characters: the limit is {MAX_FILTER_LENGTH}."
+                detail=f"{len(text)} characters exceed the limit: {MAX_FILTER_LENGTH}."
             )
 
     def fail(self, expected: str) -> NoReturn:
@@ -1506,7 +1457,7 @@ def refuse_secret(chain: Chain) -> None:
     for attribute in chain:
         if attribute.is_secret:
             raise SensitiveException(
-                detail=f"'{attribute.path}' is never returned, so no filter or sort may "
+                detail=f"'{attribute.path}' is never returned: no filter or sort may "
                 "ask for it (RFC 7644 §7.5.2)."
             )
 
@@ -1619,10 +1570,7 @@ class FilterCompiler:
             )
 
         def matches(resource: Resource) -> bool:
-            for element in values_at(resource, chain):
-                if test(element):
-                    return True
-            return False
+            return any(map(test, values_at(resource, chain)))
 
         return matches
 
@@ -1663,7 +1611,7 @@ def converter(attribute: Attribute) -> Callable[[Any], Any]:
 
 
 folded = lru_cache(maxsize=8192)(fold)
-"""A filter folds the same texts for each resource: most are known from the one before."""
+"""A filter folds the same texts again and again: a look-up is half the time."""
 COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {  # RFC 7644 Table 3
     "eq": operator.eq,
     "ne": operator.ne,
@@ -1868,7 +1816,7 @@ def read_resource(
 ) -> Resource:
     """Answer the attributes of a payload as they are stored, secrets among them.
 
-    "Readable attributes that are readOnly ... SHALL be ignored" (RFC 7644 §3.3, §3.5.1).
+    "readOnly ... SHALL be ignored" (RFC 7644 §3.3, §3.5.1).
 
     Raises InvalidValueException, InvalidSyntaxException, or what the gate refuses.
     """
@@ -2074,8 +2022,8 @@ class Patch:
             )
         if not isinstance(operation.value, dict):
             raise InvalidValueException(
-                detail=f"Without a 'path' the value of {operation.op} must be an object "
-                f"of attributes, not {clip(operation.value)}."
+                detail=f"Without 'path' the value of {operation.op} must be an object, "
+                f"not {clip(operation.value)}."
             )
         for name, value in operation.value.items():
             part = Operation(operation.op, name, value)
@@ -2585,9 +2533,9 @@ class Selection:
         """
         names: Names = {}
         for text in self.attributes or self.excluded:
-            if chain := find_name(text, type, gate):
-                if self.attributes or chain[-1].returned != "always":
-                    add_name(names, chain)
+            chain = find_name(text, type, gate)
+            if chain and (self.attributes or chain[-1].returned != "always"):
+                add_name(names, chain)
         for attribute in type.marked["always"] if self.attributes else ():
             for chain in walk({attribute.name: attribute}):
                 if chain[-1].returned == "always":
@@ -2657,10 +2605,10 @@ def include(
 ) -> Resource:
     """Answer of an object only what is named."""
     result: Resource = {}
-    for name, below in names.items():
-        if name not in value:
+    for name, item in value.items():
+        if name not in names:
             continue
-        attribute, item = attributes[name.lower()], value[name]
+        attribute, below = attributes[name.lower()], names[name]
         if below is not None:
             item = each_of(
                 attribute, item, partial(include, attribute.attributes, names=below)
@@ -2721,7 +2669,7 @@ class Store:
     (section 5), for a subclass to translate into a query of its own.
     """
 
-    def __init__(self, types: Iterable[ResourceType]) -> None:
+    def __init__(self, types: Iterable[ResourceType], tenant: str = "") -> None:
         self.lock = threading.RLock()
         self.types = {each.name: each for each in types}
         self.resources: dict[str, dict[str, Resource]] = {x: {} for x in self.types}
@@ -2865,10 +2813,10 @@ def difference(old: list[Any], new: list[Any]) -> tuple[list[Any], list[Any]]:
 
 # === 11. The directory, its ties and versions (RFC 7643 §4): Directory ===
 #
-# What a resource shows of others is computed when it is shown, and never stored: `$ref`,
-# `type` and `display` beside the id of a resource, and the `groups` of a user. A change
-# of one resource therefore gives a new version to each that shows something of it. The
-# JSON of a resource follows from its version, so it is kept as long as that holds.
+# What a resource shows of others is computed when it is shown, and never stored:
+# `$ref`, `type` and `display` beside the id of a resource, and the `groups` of a user.
+# A change of one resource therefore gives a new version to each that shows something of
+# it. The JSON of a resource follows from its version, and is kept while that holds.
 
 
 @dataclass(slots=True)
@@ -2881,6 +2829,12 @@ class Provider:
     new_id: Callable[[], str]
     key: bytes  # that seals cursors
     last_version: int = 0
+
+    def note_version(self, version: str) -> bool:
+        """Go on behind a version that exists; False if it is none of ours."""
+        match = re.fullmatch(r'W/"([0-9]{1,15})"', version)
+        self.last_version = max(self.last_version, int(match[1]) if match else 0)
+        return bool(match)
 
     def supports(self, name: str) -> bool:
         """Tell whether a capability is announced, and so there (RFC 7643 §5)."""
@@ -3014,6 +2968,14 @@ class Directory:
         if old is None or old.get("displayName") != resource.get("displayName"):
             self.touch_all_that_show(type, resource["id"])
         return resource
+
+    def clear(self) -> None:
+        """Forget all resources."""
+        with self.store.lock:
+            for type in self.provider.types.values():
+                for resource in self.store.select(type):
+                    self.store.erase(type, resource["id"])
+            self.rendered, self.links = {}, {}
 
     def remove(self, type: ResourceType, resource: Resource) -> None:
         """Remove a resource, and from every group that it is a member of.
@@ -3773,7 +3735,7 @@ class Matches:
         """Answer how many resources a page has: a count above the limits is capped."""
         configuration = self.directory.provider.configuration
         paging = configuration["pagination"]
-        most = min(paging["maxPageSize"], configuration["filter"]["maxResults"])
+        most: int = min(paging["maxPageSize"], configuration["filter"]["maxResults"])
         wanted = paging["defaultPageSize"] if count is None else max(0, count)
         return min(wanted, most)
 
@@ -3934,10 +3896,10 @@ class BulkJob:
         for place, each in enumerate(sent):
             members = lower_keys(each)
             bulk_id = members.get("bulkid")
-            if members.get("method") == "POST" and isinstance(bulk_id, str):
-                if bulk_id and bulk_id not in self.places:
-                    self.places[bulk_id] = place
-                    self.ids[bulk_id] = unused_id(directory)
+            named = members.get("method") == "POST" and isinstance(bulk_id, str)
+            if named and bulk_id and bulk_id not in self.places:
+                self.places[bulk_id] = place
+                self.ids[bulk_id] = unused_id(directory)
         self.references = [bulk_ids_in(each, self.places) for each in sent]
 
     def execute(self, fail_on: float) -> list[Resource]:
@@ -4005,8 +3967,8 @@ class BulkJob:
         else:
             result["location"] = locate(self.base, type, id)
         gate.resolve_bulk_id = partial(self.resolve, place, gate)
-        data = members.get("data")
-        if method != "DELETE" and not isinstance(data, dict):
+        data = {} if method == "DELETE" else members.get("data")
+        if not isinstance(data, dict):
             raise InvalidSyntaxException(detail=f"The {method} has no 'data' object.")
         condition = self.condition(members.get("version"))
         directory = self.directory
@@ -4055,8 +4017,8 @@ class BulkJob:
                     id if bulk_id == id else self.resolve_target(bulk_id),
                 )
         raise NotFoundException(
-            detail=f"'path' is no place for {method}: '{clip(path)}'. It is the endpoint "
-            "of a resource type, and for all but POST an id (RFC 7644 §3.7)."
+            detail=f"'path' is no place for {method}: '{clip(path)}'. It is the "
+            "endpoint of a type, and for all but POST an id (RFC 7644 §3.7)."
         )
 
     def check_bulk_id(self, place: int, bulk_id: Any) -> None:
@@ -4080,8 +4042,8 @@ class BulkJob:
             return None
         if "response" in self.results.get(other, {}):
             raise ConflictException(
-                detail=f"bulkId '{clip(bulk_id)}' cannot be resolved: its operation failed "
-                "(RFC 7644 §3.7.1)."
+                detail=f"bulkId '{clip(bulk_id)}' cannot be resolved: its operation "
+                "failed (RFC 7644 §3.7.1)."
             )
         if other not in self.results:
             self.relying.setdefault(other, []).append(place)
@@ -4101,7 +4063,7 @@ class BulkJob:
             result["version"] = found[1]["meta"]["version"]
 
     def undo(self, place: int) -> None:
-        """Take back a POST that relied on one that failed later, and all that rely on it."""
+        """Take back a POST that relied on one that failed, and who relies on it."""
         result = self.results.get(place)
         if result is None or "response" in result or result["method"] != "POST":
             return
@@ -4196,7 +4158,7 @@ AUTHENTICATION_SCHEMES = {
 def read_configuration(
     given: Mapping[str, Any], schemes: Iterable[str]
 ) -> dict[str, Any]:
-    """Answer the service provider configuration: the default, and what is given over it.
+    """Answer the service provider configuration: the default, with what is given.
 
     What it says is law: each part of this file asks it. Raises ValueError.
     """
@@ -4392,7 +4354,7 @@ def parse_json(content: bytes, gate: Gate) -> dict[str, Any]:
         ) from None
     except ValueError:
         raise InvalidSyntaxException(
-            detail="The body has a number that JSON does not know, or that is too large."
+            detail="The body has a number that JSON does not know, or too large a one."
         ) from None
     if content.count(b"[") + content.count(b"{") > MAX_DEPTH:
         check_depth(payload)
@@ -4933,8 +4895,8 @@ def handle(request: Request, segments: Sequence[str]) -> Reply:
     if handlers is None:
         known = ", ".join([*request.application.endpoints, *DISCOVERY, "Bulk", "Me"])
         raise NotFoundException(
-            detail=f"There is nothing at '{clip('/'.join(segments))}'. The endpoints are "
-            f"{known} and .search (RFC 7644 §3.2)."
+            detail=f"There is nothing at '{clip('/'.join(segments))}'. The endpoints "
+            f"are {known} and .search (RFC 7644 §3.2)."
         )
     allowed = [*handlers, *(["HEAD"] if "GET" in handlers else []), "OPTIONS"]
     allow = [("Allow", ", ".join(allowed))]
@@ -4964,7 +4926,7 @@ class Application:
         self,
         provider: Provider,
         documents: dict[str, dict[str, Resource]],
-        new_store: Callable[[Iterable[ResourceType]], Store],
+        new_store: Callable[[Iterable[ResourceType], str], Store],
         credentials: Credentials,
         accepted: frozenset[str],
     ) -> None:
@@ -4991,7 +4953,8 @@ class Application:
     @property
     def largest_body(self) -> int:
         """The most bytes that any request may have."""
-        return max(self.max_body, self.provider.configuration["bulk"]["maxPayloadSize"])
+        bulk: int = self.provider.configuration["bulk"]["maxPayloadSize"]
+        return max(self.max_body, bulk)
 
     # --- directories
 
@@ -5000,7 +4963,10 @@ class Application:
     ) -> Directory:
         """Make the directory of a tenant, or without a name the only one."""
         codes = self.accepted if accepted is None else accepted
-        store = self.new_store(self.provider.types.values())
+        store = self.new_store(self.provider.types.values(), name)
+        for type in self.provider.types.values():
+            for resource in store.select(type):  # of a store that lasts
+                self.provider.note_version(resource["meta"]["version"])
         directory = Directory(self.provider, store, name, codes)
         self.directories[name] = directory
         return directory
@@ -5012,7 +4978,7 @@ class Application:
         if not TENANT_NAME.fullmatch(name) or name.lower() in taken:
             raise ValueError(
                 f"'{clip(name)}' cannot name a tenant: up to 64 letters, digits, '.', "
-                "'_', '-', and no endpoint"
+                "'_', '-', and neither an endpoint nor the prefix"
             )
         return name
 
@@ -5031,8 +4997,8 @@ class Application:
         if found := self.directories.get(name):
             return found, segments[1:]
         missing = NotFoundException(
-            detail=f"There is no tenant '{clip(name)}': a path here begins with the name "
-            "of a tenant."
+            detail=f"There is no tenant '{clip(name)}': paths here are "
+            f"/NAME/{'/'.join(self.prefix)}, with the name of a tenant."
         )
         try:
             self.check_tenant(name)
@@ -5041,7 +5007,7 @@ class Application:
         if not self.dynamic:
             raise missing
         if method != "POST" or segments[-1] == ".search":
-            store = self.new_store(self.provider.types.values())
+            store = Store(self.provider.types.values())
             return Directory(self.provider, store, name, self.accepted), segments[1:]
         with self.lock:
             if name not in self.directories and len(self.directories) >= MAX_TENANTS:
@@ -5053,7 +5019,7 @@ class Application:
     def reset(self, tenant: str | None = None) -> None:
         """Forget all resources, or those of one tenant."""
         for name in list(self.directories) if tenant is None else [tenant]:
-            self.add_directory(name, self.directories[name].accepted)
+            self.directories[name].clear()
 
     def dump(self) -> list[Resource] | dict[str, list[Resource]]:
         """Answer all resources as `--dump-resources` writes them."""
@@ -5101,9 +5067,9 @@ class Application:
             segments = split_path(environ)
             if segments == ["healthz"]:
                 return Reply(200, encode({"status": "ok"}))
-            if environ["REQUEST_METHOD"] == "OPTIONS":
-                if "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ or segments == ["*"]:
-                    return Reply(204, headers=[("Allow", METHODS)])
+            asked = "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ or segments == ["*"]
+            if asked and environ["REQUEST_METHOD"] == "OPTIONS":
+                return Reply(204, headers=[("Allow", METHODS)])
             if OPEN_ENDPOINT not in segments[-1:] or environ["REQUEST_METHOD"] != "GET":
                 header = environ.get("HTTP_AUTHORIZATION", "")
                 identity = authenticate(header, self.credentials)
@@ -5133,7 +5099,7 @@ class Application:
             self.journal.record(environ, identity.name, gate)
 
     def check_sender(self, environ: Mapping[str, Any], origin: str) -> None:
-        """Check that no web page of somebody else's asks. Raises StatusException, 403."""
+        """Check that no web page of others asks. Raises StatusException, 403."""
         own = [origin]
         if self.base_url:
             parts = urlsplit(self.base_url)
@@ -5229,7 +5195,7 @@ def create_app(
     tolerance: str = "standard",
     accept: Iterable[str] = (),
     refuse: Iterable[str] = (),
-    store: Callable[[Iterable[ResourceType]], Store] = Store,
+    store: Callable[[Iterable[ResourceType], str], Store] = Store,
     clock: Callable[[], datetime] | None = None,
     new_id: Callable[[], str] | None = None,
 ) -> Application:
@@ -5241,7 +5207,8 @@ def create_app(
     make them /Me; `me` is whoever else asks. `tenants` are names, or map names to their
     own tolerance, accept and refuse. `base_url` is what Locations begin with, prefix
     and all. `max_body` is in bytes. `hostname` is where our own HTTP server listens.
-    `store` makes a store for the resource types; `clock` answers an aware datetime.
+    `store` makes a store from the resource types and the name of the tenant; `clock`
+    answers an aware datetime.
 
     Raises ValueError for what cannot be served.
 
@@ -5281,7 +5248,7 @@ def create_app(
     app.hostname, app.max_body = hostname, max_body
     anonymous = hostname is not None and not credentials
     app.is_guarded = anonymous and is_loopback(hostname or "")
-    app.cors_origins = tuple(each.rstrip("/") for each in cors_origins)
+    app.cors_origins = tuple(map(check_cors_origin, cors_origins))
     app.prefix = check_prefix(prefix)
     app.base_url = check_base_url(base_url)
     named = tenants if isinstance(tenants, Mapping) else {name: {} for name in tenants}
@@ -5306,6 +5273,16 @@ def check_prefix(prefix: str) -> tuple[str, ...]:
     return tuple(prefix.strip("/").split("/")) if prefix.strip("/") else ()
 
 
+def check_cors_origin(origin: str) -> str:
+    """Answer an origin that a browser can send, or "*". Raises ValueError."""
+    scheme, found, host = origin.rstrip("/").partition("://")
+    if origin != "*" and not (found and re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme)):
+        raise ValueError(f"'{clip(origin)}' is no origin such as https://a.example")
+    if origin != "*" and not HOST.fullmatch(host):
+        raise ValueError(f"'{clip(origin)}' is no origin such as https://a.example")
+    return origin.rstrip("/")
+
+
 def check_base_url(url: str | None) -> str | None:
     """Answer a base URL without a slash at its end. Raises ValueError."""
     if url is None:
@@ -5323,10 +5300,10 @@ def check_base_url(url: str | None) -> str | None:
 
 # === 22. The HTTP server (RFC 9112): Server, running_server ===
 #
-# It reads a request whole before it calls the application, so what was cut off is never
-# carried out and no body is taken for the next request. A message that two readers could
-# take for different ones ends the connection (RFC 9112 §11.2). One thread serves one
-# connection; a reply is one send.
+# It reads a request whole before it calls the application, so that what was cut off is
+# never carried out and no body is taken for the next request. A message that two
+# readers could take for different ones ends the connection (RFC 9112 §11.2). One thread
+# serves one connection; a reply is one send.
 
 
 REQUEST_LINE = re.compile(
@@ -5722,6 +5699,15 @@ class Server(ThreadingMixIn, WSGIServer):
         """Where the resources are; with tenants, those of the first."""
         return self.url_of(next(iter(self.app.directories), ""))
 
+    @property
+    def ready(self) -> str:
+        """What the ready line says."""
+        names = ", ".join(filter(None, self.app.directories))
+        said = f" (tenants: {names})" if names else ""
+        if self.app.dynamic:
+            return f"{self.url_of('NAME')} for any tenant NAME{said}"
+        return self.url + said
+
     def url_of(self, tenant: str) -> str:
         """Answer where the resources of a tenant are, as this machine reaches them."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(
@@ -5735,7 +5721,7 @@ class Server(ThreadingMixIn, WSGIServer):
         )
 
     def admit(self, connection: Connection) -> None:
-        """Count a connection; where there are too many, end the one that waits longest."""
+        """Count a connection; of too many, end the one that waits longest."""
         with self.connections_lock:
             self.connections.add(connection)
             if len(self.connections) <= MAX_CONNECTIONS:
@@ -5900,15 +5886,13 @@ def print_report(report: Mapping[str, Any]) -> str:
     """Answer a report as text."""
     lines = []
     for client in report["clients"]:
-        deviations = client["deviations"]
-        said = (
-            f"{len(deviations)} deviations from the RFCs" if deviations else "no fault"
-        )
-        lines.append(f"{client['client']}: {client['requests']} requests, {said}")
-        for each in deviations:
-            first = each["first"]
+        found = client["deviations"]
+        said = f"{client['requests']} requests, deviations: {len(found) or 'none'}"
+        lines.append(f"{client['client']}: {said}")
+        for each in found:
+            first, counts = each["first"], f"{each['count']} accepted"
             lines += [
-                f"  {each['code']}: accepted {each['count']}, refused {each['refused']}",
+                f"  {each['code']}: {counts}, {each['refused']} refused",
                 f"    first    {first['time']} {first['method']} {first['path']}",
                 f"    example  {each['example']}",
                 f"    {each['rfc']}",
@@ -5949,7 +5933,9 @@ def load_resources(app: Application, dump: Any) -> None:
     """
     if isinstance(dump, dict):
         if "" in app.directories:
-            raise ValueError("an object of tenants needs --tenant or --dynamic-tenants")
+            raise ValueError(
+                "no list of resources (an object of lists by tenant needs --tenant)"
+            )
         for name, resources in dump.items():
             if name not in app.directories:
                 if not app.dynamic:
@@ -6001,12 +5987,8 @@ def load_resource(directory: Directory, sent: Any) -> None:
         for name in ("created", "lastModified")
     }
     version = str(meta.get("version") or directory.new_version())
-    match = re.fullmatch(r'W/"([0-9]{1,15})"', version)
-    if not match:
+    if not directory.provider.note_version(version):
         version = directory.new_version()
-    else:
-        provider = directory.provider
-        provider.last_version = max(provider.last_version, int(match[1]))
     resource = {
         "schemas": schemas_of(type, resource),
         "id": id,
@@ -6024,9 +6006,10 @@ def find_type(
     """Answer the resource type that a dumped resource says it is of."""
     urns = [str(each).lower() for each in sent.get("schemas") or []]
     for type in provider.types.values():
-        if meta.get("resourceType", type.name) == type.name:
-            if "resourceType" in meta or type.schema.lower() in urns:
-                return type
+        if meta.get("resourceType") == type.name:
+            return type
+        if "resourceType" not in meta and type.schema.lower() in urns:
+            return type
     raise InvalidValueException(detail=f"no resource type is served for {urns}")
 
 
@@ -6245,8 +6228,8 @@ def options_of(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def check_writable(path: str) -> None:
     """Check at start that a file can be written at exit. Raises ValueError."""
-    if os.path.isdir(path):
-        raise ValueError(f"{path} is a folder")
+    if not path or os.path.isdir(path):
+        raise ValueError(f"'{path}' is no file")
     if os.path.exists(path):
         if not os.access(path, os.W_OK):
             raise ValueError(f"{path} cannot be written")
@@ -6262,9 +6245,10 @@ def check_writable(path: str) -> None:
 
 def write_file(path: str, text: str) -> None:
     """Write a file all at once, or not at all: nobody finds half of it."""
-    if os.path.exists(path) and not os.path.isfile(path):
+    if path.startswith("/dev/") or (os.path.exists(path) and not os.path.isfile(path)):
         Path(path).write_text(text, encoding="utf-8")  # a pipe or a terminal
         return
+    path = os.path.realpath(path)
     folder = os.path.dirname(os.path.abspath(path))
     with tempfile.NamedTemporaryFile(
         "w", encoding="utf-8", dir=folder, prefix=".", delete=False
@@ -6290,7 +6274,7 @@ def start(arguments: argparse.Namespace) -> Server:
     if arguments.keyfile and not arguments.certfile:
         raise ValueError("--keyfile needs --certfile")
     for path in (arguments.dump_resources, arguments.report):
-        if path:
+        if path is not None:
             check_writable(path)
     options = options_of(arguments)
     load = arguments.load_resources
@@ -6301,7 +6285,8 @@ def start(arguments: argparse.Namespace) -> Server:
         tls = load_certificate(arguments.certfile, arguments.keyfile)
     except OSError as error:
         files = " and ".join(filter(None, (arguments.certfile, arguments.keyfile)))
-        raise ValueError(f"no certificate and key in {files}: {error}") from None
+        reason = error.strerror if error.filename else "they hold none"
+        raise ValueError(f"no certificate and key in {files}: {reason}") from None
     try:
         return Server(app, arguments.hostname, arguments.port, tls)
     except (OSError, UnicodeError) as error:
@@ -6310,7 +6295,9 @@ def start(arguments: argparse.Namespace) -> Server:
 
 
 def interrupt(number: int, frame: Any) -> NoReturn:
-    """Stop on SIGTERM as on Ctrl-C."""
+    """Stop on SIGTERM as on Ctrl-C, once: then there are files to be written."""
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
@@ -6324,13 +6311,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         server = start(arguments)
     except ValueError as error:
         parser.error(str(error))
-    signal.signal(signal.SIGTERM, interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
     with contextlib.suppress(KeyboardInterrupt):
         warn_beyond_loopback(server)
-        print(f"Serving SCIM 2.0 on {server.url} (stop with Ctrl-C)", flush=True)
+        print(f"Serving SCIM 2.0 on {server.ready}", flush=True)
         server.serve_forever(0.05)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # once is enough: now it is written
     server.close()
     app = server.app
     if arguments.dump_resources:

@@ -46,6 +46,14 @@ def test_map_is_the_banners() -> None:
     assert numbers == list(range(1, len(numbers) + 1))
 
 
+def test_readme_has_the_map() -> None:
+    """The reading order in README is the map of the file."""
+    readme = (ROOT / "README.md").read_text()
+    shown = readme.partition("<!-- map -->")[2].partition("<!-- /map -->")[0]
+    lines = [line for line in shown.splitlines() if HEADING.fullmatch(line)]
+    assert lines == read_map()
+
+
 def test_entry_points_stand_in_their_section() -> None:
     """Each name that a banner gives is defined under that banner."""
     starts = [*banners(), (len(LINES) + 1, "")]
