@@ -394,8 +394,8 @@ class Attribute:
     """An attribute and its characteristics (RFC 7643 §2.2, §7)."""
 
     name: str
-    type: str
     path: str  # as filters and errors spell it
+    type: str = "string"
     multi_valued: bool = False
     required: bool = False
     case_exact: bool = False
@@ -408,14 +408,27 @@ class Attribute:
     """The resource types, by name, of which `value` can be an id."""
     computed: bool = False
     """Whether the server works it out from other resources or the request."""
-    marks: frozenset[str] = frozenset()
+    # What follows from these, once for all:
+    marks: frozenset[str] = field(init=False)
     """The mutability, returned and "required" of the attribute and all within it."""
-
-    is_complex: bool = False
-    is_secret: bool = False
+    is_complex: bool = field(init=False)
+    is_secret: bool = field(init=False)
     """Whether it is never returned, and so never kept (RFC 7643 §7)."""
-    is_plain: bool = False
-    """Whether any string will do: one value, readable and writable."""
+    is_plain: bool = field(init=False)
+    """Whether it takes one string, and any."""
+
+    def __post_init__(self) -> None:
+        marks = {self.mutability, self.returned, *["required"] * self.required}
+        marks = marks.union(*(each.marks for each in self.attributes.values()))
+        text = self.type in ("string", "reference") and not self.multi_valued
+        plain = text and not self.computed and self.mutability != "readOnly"
+        for name, value in (
+            ("marks", frozenset(marks)),
+            ("is_complex", self.type == "complex"),
+            ("is_secret", self.returned == "never"),
+            ("is_plain", plain),
+        ):
+            object.__setattr__(self, name, value)
 
 
 Chain = tuple[Attribute, ...]
@@ -460,90 +473,64 @@ COMMON: list[dict[str, Any]] = json.loads("""[
  {"name": "location", "type": "reference", "caseExact": true, "computed": true},
  {"name": "version", "type": "string", "caseExact": true}]}]""")
 """The attributes of every resource (RFC 7643 §3, §3.1)."""
-COMMON_NAMES = {each["name"].lower() for each in COMMON}
-CHARACTERISTICS: dict[str, tuple[Any, ...]] = {  # the default comes first
-    "multiValued": (False, True),
-    "required": (False, True),
-    "caseExact": (False, True),
-    "mutability": ("readWrite", "readOnly", "immutable", "writeOnly"),
-    "returned": ("default", "always", "never", "request"),
-    "uniqueness": ("none", "server", "global"),
-}
+MARKS = ("required", "readOnly", "immutable", "never", "request", "always")
 TYPES = (
     *("string", "boolean", "decimal", "integer"),
     *("dateTime", "binary", "reference", "complex"),
 )
-
-
+CHARACTERISTICS: dict[str, tuple[str, tuple[Any, ...]]] = {
+    # as the schema spells them: our name, and the values, of which the default is first
+    "type": ("type", TYPES),
+    "multiValued": ("multi_valued", (False, True)),
+    "required": ("required", (False, True)),
+    "caseExact": ("case_exact", (False, True)),
+    "mutability": ("mutability", ("readWrite", "readOnly", "immutable", "writeOnly")),
+    "returned": ("returned", ("default", "always", "never", "request")),
+    "uniqueness": ("uniqueness", ("none", "server", "global")),
+}
 COMPUTED = ("$ref", "type", "display", "displayname")
 """What is worked out beside a `value` that is the id of a resource."""
 
 
+def compile_attributes(
+    documents: Iterable[Mapping[str, Any]] | None, above: str, types: Sequence[str]
+) -> dict[str, Attribute]:
+    """Compile attributes by their names; `types` are the names of those served."""
+    compiled = (compile_attribute(each, above, types) for each in documents or [])
+    return {each.name.lower(): each for each in compiled}
+
+
 def compile_attribute(
-    document: Mapping[str, Any], above: str, types: Iterable[str]
+    document: Mapping[str, Any], above: str, types: Sequence[str]
 ) -> Attribute:
-    """Compile an attribute of a schema; `types` are the names of those served.
+    """Compile an attribute, and what is below it.
 
     Raises ValueError for a characteristic that RFC 7643 §7 does not know.
     """
-    path = above + str(document["name"])
-    if document.get("type", "string") not in TYPES:
-        raise ValueError(f"attribute '{path}' has no type '{document['type']}'")
-    values = {}
-    for name, known in CHARACTERISTICS.items():
-        values[name] = document.get(name, known[0])
-        if values[name] not in known:
-            raise ValueError(f"attribute '{path}' has no {name} '{values[name]}'")
-    below = {
-        each["name"].lower(): compile_attribute(each, path + ".", types)
-        for each in document.get("subAttributes") or []
-    }
+    name = str(document["name"])
+    path, subs = above + name, document.get("subAttributes")
+    values: dict[str, Any] = {}
+    for key, (ours, known) in CHARACTERISTICS.items():
+        values[ours] = document.get(key, known[0])
+        if values[ours] not in known:
+            raise ValueError(f"attribute '{path}' has no {key} '{values[ours]}'")
+    below = compile_attributes(subs, path + (":" if ":" in name else "."), types)
     refers: tuple[str, ...] = ()
     if "value" in below and "$ref" in below:
-        served = set(types)
-        ref = next(x for x in document["subAttributes"] if x["name"].lower() == "$ref")
-        refers = tuple(x for x in ref.get("referenceTypes") or [] if x in served)
-    if refers:
-        below = {
-            name: replace(each, computed=True, is_plain=False)
-            if name in COMPUTED
-            else each
-            for name, each in below.items()
-        }
-    computed = document.get("computed", False) or (
-        path == "groups" and values["mutability"] == "readOnly" and bool(refers)
-    )
-    plain = document.get("type", "string") in ("string", "reference")
+        ref = next(x for x in subs or [] if x["name"].lower() == "$ref")
+        refers = tuple(x for x in ref.get("referenceTypes") or [] if x in types)
+    for each in COMPUTED if refers else ():
+        if each in below:
+            below[each] = replace(below[each], computed=True)
+    derived = path == "groups" and values["mutability"] == "readOnly" and bool(refers)
     return Attribute(
-        name=sys.intern(str(document["name"])),
-        type=document.get("type", "string"),
+        name=sys.intern(name),
         path=path,
-        multi_valued=values["multiValued"],
-        required=values["required"],
-        case_exact=values["caseExact"],
-        mutability=values["mutability"],
-        returned=values["returned"],
-        uniqueness=values["uniqueness"],
         attributes=below,
-        marks=marks_of(values, below),
-        is_complex=document.get("type") == "complex",
-        is_secret=values["returned"] == "never",
-        is_plain=plain
-        and not values["multiValued"]
-        and not computed
-        and values["mutability"] != "readOnly",
         refers=refers,
-        computed=computed,
+        computed=derived or "computed" in document,
+        **values,
     )
-
-
-def marks_of(
-    values: Mapping[str, Any], below: Mapping[str, Attribute]
-) -> frozenset[str]:
-    """Answer the marks of an attribute with these characteristics."""
-    own = {values["mutability"], values["returned"]}
-    own |= {"required"} if values["required"] else set()
-    return frozenset(own.union(*(each.marks for each in below.values())))
 
 
 RESERVED = {
@@ -583,10 +570,6 @@ def compile_type(
     names: Sequence[str],
 ) -> ResourceType:
     """Compile one resource type (RFC 7643 §6)."""
-    attributes = {
-        each["name"].lower(): compile_attribute(each, "", ()) for each in COMMON
-    }
-    extensions: dict[str, Attribute] = {}
 
     def schema(urn: str) -> Mapping[str, Any]:
         if urn.lower() in schemas:
@@ -594,55 +577,34 @@ def compile_type(
         kind = document["name"]
         raise ValueError(f"resource type '{kind}' needs schema {urn}: not served")
 
-    for each in schema(document["schema"]).get("attributes") or []:
-        if each["name"].lower() not in COMMON_NAMES:
-            attributes[each["name"].lower()] = compile_attribute(each, "", names)
+    core = schema(document["schema"])
+    extended = []
     for extension in document.get("schemaExtensions") or []:
         found = schema(extension["schema"])
-        urn = str(found["id"])
-        below = {
-            each["name"].lower(): compile_attribute(each, urn + ":", names)
-            for each in found.get("attributes") or []
-        }
         required = bool(extension.get("required"))
-        own = {"mutability": "readWrite", "returned": "default", "required": required}
-        extensions[urn.lower()] = Attribute(
-            name=sys.intern(urn),
-            type="complex",
-            path=urn,
-            required=required,
-            attributes=below,
-            marks=marks_of(own, below),
-            is_complex=True,
-        )
-    attributes |= extensions
+        one = {"name": found["id"], "type": "complex", "required": required}
+        extended.append(one | {"subAttributes": found.get("attributes")})
+    extensions = compile_attributes(extended, "", names)
+    attributes = compile_attributes(core.get("attributes"), "", names)
+    attributes |= compile_attributes(COMMON, "", ()) | extensions
     chains = list(walk(attributes))
     references = tuple(c for c in chains if c[-1].refers and not c[0].computed)
     unique = tuple(c for c in chains if c[-1].uniqueness != "none")
-    looked_up = [
-        attributes[n] for n in ("externalid", "displayname") if n in attributes
-    ]
+    named = [attributes[x] for x in ("externalid", "displayname") if x in attributes]
     return ResourceType(
         name=document["name"],
         endpoint=document["endpoint"],
-        schema=str(schema(document["schema"])["id"]),
+        schema=str(core["id"]),
         extensions=extensions,
         attributes=attributes,
         marked={
             mark: tuple(each for each in attributes.values() if mark in each.marks)
-            for mark in (
-                "required",
-                "readOnly",
-                "immutable",
-                "never",
-                "request",
-                "always",
-            )
+            for mark in MARKS
         },
         unique=unique,
         indexed=(
             *unique,
-            *((each,) for each in looked_up if (each,) not in unique),
+            *((each,) for each in named if (each,) not in unique),
             *((*chain, chain[-1].attributes["value"]) for chain in references),
         ),
         references=references,
@@ -732,8 +694,8 @@ def complete_schema(document: Mapping[str, Any]) -> dict[str, Any]:
     """Answer a schema with every characteristic spelt out (RFC 7643 §7)."""
 
     def spelt(attribute: Mapping[str, Any]) -> dict[str, Any]:
-        result = {"name": attribute["name"], "type": attribute.get("type", "string")}
-        result |= {name: known[0] for name, known in CHARACTERISTICS.items()}
+        result = {"name": attribute["name"]}
+        result |= {name: known[0] for name, (_, known) in CHARACTERISTICS.items()}
         result |= attribute
         if attribute.get("subAttributes"):
             result["subAttributes"] = [spelt(x) for x in attribute["subAttributes"]]
@@ -2776,7 +2738,7 @@ class Store:
         """Bring an index up to date with a change."""
         name = chain[0].name
         before, after = old.get(name), new.get(name)
-        if before is after:
+        if before == after:
             return
         if chain[0].multi_valued and chain[0].refers:  # long lists change a little
             before, after = difference(before or [], after or [])
@@ -3180,11 +3142,10 @@ def map_values(
     if old is None:
         return container
 
-    def step(value: Any) -> Any:
-        return map_values(value, tuple(rest), change) if rest else change(value)
-
+    below = tuple(rest)
+    step = change if not below else lambda value: map_values(value, below, change)
     new = [step(each) for each in old] if attribute.multi_valued else step(old)
-    return assign(container, attribute.name, new)
+    return container if new is old else assign(container, attribute.name, new)
 
 
 def moved_members(
@@ -3410,7 +3371,7 @@ def settle_references(
     for chain in type.references:
         name = chain[0].name
         before, after = old.get(name), new.get(name)
-        if after is None or before is after:
+        if after is None or before == after:
             continue
         attribute = chain[-1]
 
@@ -3460,7 +3421,7 @@ def check_unique(
     """
     for chain in type.unique:
         name = chain[0].name
-        if old.get(name) is new.get(name):
+        if old.get(name) == new.get(name):
             continue
         attribute = chain[-1]
         for value in values_at(new, chain):
@@ -4948,13 +4909,7 @@ class Application:
         self.cors_origins: tuple[str, ...] = ()
         self.hostname: str | None = None
         self.is_guarded = False
-        self.max_body = MAX_BODY
-
-    @property
-    def largest_body(self) -> int:
-        """The most bytes that any request may have."""
-        bulk: int = self.provider.configuration["bulk"]["maxPayloadSize"]
-        return max(self.max_body, bulk)
+        self.max_body = self.largest_body = MAX_BODY
 
     # --- directories
 
@@ -5246,6 +5201,7 @@ def create_app(
     )
     app.dynamic, app.me, app.reverse_proxy = dynamic_tenants, me, reverse_proxy
     app.hostname, app.max_body = hostname, max_body
+    app.largest_body = max(max_body, configuration["bulk"]["maxPayloadSize"])
     anonymous = hostname is not None and not credentials
     app.is_guarded = anonymous and is_loopback(hostname or "")
     app.cors_origins = tuple(map(check_cors_origin, cors_origins))

@@ -187,12 +187,22 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def available(program: str) -> bool:
+    """Tell whether a program can be run."""
+    beside = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return shutil.which(program, path=beside) is not None
+
+
 @pytest.mark.skipif("README_IS_RUN" in os.environ, reason="a command of README itself")
 @pytest.mark.parametrize(
     "section", [one for one in SECTIONS if one.blocks], ids=lambda one: one.title
 )
 def test_section(section: Section, checkout: Path) -> None:
     """The commands and examples of this section do what README says."""
+    text = "\n".join(line for block in section.blocks for line in block.lines)
+    for program in ("curl", "uv", "openssl"):
+        if re.search(rf"^\W*{program}\b", text, re.M) and not available(program):
+            pytest.skip(f"{program}, which this section calls, is missing")
     with socket.create_server(("127.0.0.1", 0)) as probe:
         script = Script(checkout, probe.getsockname()[1])
     for block in section.blocks:
