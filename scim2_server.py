@@ -93,6 +93,7 @@ from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from weakref import WeakValueDictionary
 from wsgiref.simple_server import WSGIServer
 
 try:
@@ -192,11 +193,15 @@ def error_body(error: SCIMException) -> Resource:
     return body | {"detail": error.detail}
 
 
+CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
 def clip(value: object, length: int = 60) -> str:
     """Answer a value of a client's as a detail may quote it."""
     plain = value is None or isinstance(value, (bool, int, float, list, dict))
     text = json.dumps(value, default=str) if plain else str(value)
-    text = text.encode("utf-8", "replace").decode()
+    text = text[: length + 1].encode("utf-8", "replace").decode()
+    text = CONTROLS.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
@@ -345,10 +350,11 @@ def accepted_codes(
 class Gate:
     """What one request was accepted with in spite of the RFCs; refuses the rest."""
 
-    __slots__ = ("accepted", "met", "promised", "refused", "resolve_bulk_id")
+    __slots__ = ("accepted", "base", "met", "promised", "refused", "resolve_bulk_id")
 
-    def __init__(self, accepted: frozenset[str] = frozenset()) -> None:
+    def __init__(self, accepted: frozenset[str] = frozenset(), base: str = "") -> None:
         self.accepted = accepted
+        self.base = base  # the URL below which the resources are
         self.met: dict[str, str] = {}  # code: the first example
         self.refused: dict[str, str] = {}
         # In a bulk job (section 15): ids that will be there, and what answers them.
@@ -413,19 +419,21 @@ class Attribute:
     """The mutability, returned and "required" of the attribute and all within it."""
     is_complex: bool = field(init=False)
     is_secret: bool = field(init=False)
-    """Whether it is never returned, and so never kept (RFC 7643 §7)."""
+    """Whether it is never returned, or writeOnly, and so never kept (RFC 7643 §7)."""
     is_plain: bool = field(init=False)
     """Whether it takes one string, and any."""
 
     def __post_init__(self) -> None:
+        secret = self.returned == "never" or self.mutability == "writeOnly"
         marks = {self.mutability, self.returned, *["required"] * self.required}
+        marks |= {"never"} if secret else set()
         marks = marks.union(*(each.marks for each in self.attributes.values()))
         text = self.type in ("string", "reference") and not self.multi_valued
         plain = text and not self.computed and self.mutability != "readOnly"
         for name, value in (
             ("marks", frozenset(marks)),
             ("is_complex", self.type == "complex"),
-            ("is_secret", self.returned == "never"),
+            ("is_secret", secret),
             ("is_plain", plain),
         ):
             object.__setattr__(self, name, value)
@@ -471,7 +479,7 @@ COMMON: list[dict[str, Any]] = json.loads("""[
  {"name": "resourceType", "type": "string", "caseExact": true},
  {"name": "created", "type": "dateTime"}, {"name": "lastModified", "type": "dateTime"},
  {"name": "location", "type": "reference", "caseExact": true, "computed": true},
- {"name": "version", "type": "string", "caseExact": true}]}]""")
+ {"name": "version", "type": "string", "caseExact": true, "computed": true}]}]""")
 """The attributes of every resource (RFC 7643 §3, §3.1)."""
 MARKS = ("required", "readOnly", "immutable", "never", "request", "always")
 TYPES = (
@@ -522,6 +530,8 @@ def compile_attribute(
     for each in COMPUTED if refers else ():
         if each in below:
             below[each] = replace(below[each], computed=True)
+    if values["type"] in ("binary", "reference"):
+        values["case_exact"] = True  # RFC 7643 §2.3.6, §2.3.7
     derived = path == "groups" and values["mutability"] == "readOnly" and bool(refers)
     return Attribute(
         name=sys.intern(name),
@@ -547,7 +557,12 @@ def compile_types(
 
     Raises ValueError when a document is invalid or names what is not there.
     """
-    by_urn = {str(each["id"]).lower(): each for each in schemas}
+    by_urn: dict[str, Mapping[str, Any]] = {}
+    for each in schemas:
+        if each["id"].lower() in by_urn:
+            raise ValueError(f"two schemas have the id {clip(each['id'], 200)}")
+        by_urn[each["id"].lower()] = each
+        compile_attributes(each.get("attributes"), "", ())  # also of one not in use
     names = [str(each["name"]) for each in types]
     compiled = {}
     for document in types:
@@ -589,7 +604,9 @@ def compile_type(
     attributes |= compile_attributes(COMMON, "", ()) | extensions
     chains = list(walk(attributes))
     references = tuple(c for c in chains if c[-1].refers and not c[0].computed)
-    unique = tuple(c for c in chains if c[-1].uniqueness != "none")
+    unique = tuple(
+        c for c in chains if c[-1].uniqueness != "none" and not c[-1].is_complex
+    )
     named = [attributes[x] for x in ("externalid", "displayname") if x in attributes]
     return ResourceType(
         name=document["name"],
@@ -604,7 +621,7 @@ def compile_type(
         unique=unique,
         indexed=(
             *unique,
-            *((each,) for each in named if (each,) not in unique),
+            *((x,) for x in named if (x,) not in unique and x.type == "string"),
             *((*chain, chain[-1].attributes["value"]) for chain in references),
         ),
         references=references,
@@ -625,6 +642,10 @@ CORRECTIONS: list[tuple[str, str, dict[str, Any] | None, str]] = [
     (USER, "addresses.primary", None, "§4.1.2 and §8.7.1 give addresses none"),
     (GROUP, "members.display", {"mutability": "readOnly"}, "the server computes it"),
     (GROUP, "displayName", {"required": True}, "§4.2 says REQUIRED, §8.7.1 forgot it"),
+    (USER, "password", {"caseExact": False}, "§8.7.1"),
+    (USER, "groups.$ref", {"referenceTypes": ["User", "Group"]}, "§8.7.1"),
+    (USER, "", {"description": "User Account"}, "§8.7.1"),
+    (ENTERPRISE, "", {"description": "Enterprise User"}, "§8.7.1"),
 ]
 
 
@@ -637,15 +658,13 @@ def default_documents() -> dict[str, list[dict[str, Any]]]:
     schemas = [each.to_schema().model_dump() for each in classes]
     for urn, path, changes, _ in CORRECTIONS:
         document = next(each for each in schemas if each["id"] == urn)
-        name, _, sub = path.partition(".")
-        attributes = document["attributes"]
-        if sub:
-            attributes = next(x for x in attributes if x["name"] == name)[
-                "subAttributes"
-            ]
-        found = next(each for each in attributes if each["name"] == (sub or name))
+        parents: list[dict[str, Any]] = []
+        found = document
+        for name in path.split(".") if path else ():
+            parents = found["subAttributes" if parents else "attributes"]
+            found = next(each for each in parents if each["name"] == name)
         if changes is None:
-            attributes.remove(found)
+            parents.remove(found)
         else:
             found.update(changes)
     enterprise = scim2_models.User[scim2_models.EnterpriseUser]
@@ -672,12 +691,55 @@ def check_documents(
         for key in ("name", *needed):
             if not isinstance(document.get(key), str) or not document[key]:
                 raise ValueError(f"the document {clip(name)} has no '{key}'")
+        if model is scim2_models.Schema:
+            check_attributes(document.get("attributes"), str(name), 0)
+        for extension in listed(document.get("schemaExtensions") or []):
+            if not isinstance(extension, dict) or not isinstance(
+                extension.get("schema"), str
+            ):
+                raise ValueError(f"{clip(name)}: an extension without 'schema'")
         try:
+            encode(document)
             model.model_validate(document)
         except ValueError as error:
             raise ValueError(f"{clip(name)}: {first_line(error)}") from None
         checked.append(document)
     return checked
+
+
+ATTRIBUTE_NAME = re.compile(r"\$?[A-Za-z][A-Za-z0-9_$-]*", re.A)
+
+
+def check_attributes(attributes: Any, path: str, depth: int) -> None:
+    """Check the attributes of a schema, or of a complex attribute (RFC 7643 §7).
+
+    "A complex attribute MUST NOT contain sub-attributes that have sub-attributes"
+    (§2.3.8). Raises ValueError.
+    """
+    if not isinstance(attributes, list):
+        raise ValueError(f"{clip(path)}: 'attributes' must be an array")
+    seen: set[str] = set()
+    for each in attributes:
+        name = each.get("name") if isinstance(each, dict) else None
+        if not isinstance(name, str) or not ATTRIBUTE_NAME.fullmatch(name):
+            raise ValueError(
+                f"{clip(path)}: an attribute has no name, or '{clip(name)}'"
+            )
+        if name.lower() in seen:
+            raise ValueError(f"{clip(path)}: two attributes are called '{clip(name)}'")
+        seen.add(name.lower())
+        below = each.get("subAttributes")
+        if below is not None and (each.get("type") != "complex" or depth):
+            raise ValueError(f"{clip(path)}: '{clip(name)}' cannot have sub-attributes")
+        if depth and each.get("type") == "complex":
+            raise ValueError(f"{clip(path)}: '{clip(name)}' is complex within complex")
+        if below is not None:
+            check_attributes(below, f"{path}.{name}", depth + 1)
+
+
+def listed(content: Any) -> list[Any]:
+    """Answer a list of one or more documents."""
+    return content if isinstance(content, list) else [content]
 
 
 def first_line(error: ValueError) -> str:
@@ -970,7 +1032,23 @@ def wrong_type(
 
 def shown(attribute: Attribute, value: Any) -> str:
     """Answer a value as errors and reports quote it: never a secret."""
-    return "…" if attribute.is_secret else clip(json.dumps(value, default=str))
+    return "…" if "never" in attribute.marks else clip(value)
+
+
+class Memo(dict[str, Any]):
+    """Remembers what a function answers of short texts: filters repeat themselves."""
+
+    def __init__(self, function: Callable[[str], Any]) -> None:
+        super().__init__()
+        self.function = function
+
+    def __missing__(self, text: str) -> Any:
+        answer = self.function(text)
+        if len(text) <= 100:
+            if len(self) >= 8192:
+                self.clear()
+            self[text] = answer
+        return answer
 
 
 DATETIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?", re.A)
@@ -978,7 +1056,6 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
 
-@lru_cache(maxsize=4096)
 def instant(text: str) -> int | None:
     """Answer a dateTime as microseconds since 1970, or None when it is none.
 
@@ -998,11 +1075,13 @@ def instant(text: str) -> int | None:
     return (moment - EPOCH) // MICROSECOND
 
 
+instants = Memo(instant)
+
+
 def fold(text: str) -> str:
     """Answer a string as it is compared where case does not matter.
 
-    Strings are compared after NFC, so that equal texts are equal (RFC 7643 §2.3.1
-    refers to RFC 8264's way of saying so).
+    Strings are compared after NFC, so that equal texts are equal (RFC 7644 §7.8).
     """
     return text.lower() if text.isascii() else exact(exact(text).casefold())
 
@@ -1016,7 +1095,7 @@ def comparable(attribute: Attribute, value: Any) -> Any:
     """Answer a stored or given value as something that <, == and hash agree on."""
     if isinstance(value, str):
         if attribute.type == "dateTime":
-            return instant(value)
+            return instants[value]
         return exact(value) if attribute.case_exact else fold(value)
     return value
 
@@ -1310,9 +1389,10 @@ class Parser:
         """``number``; one beyond a double, or too long to read, is none."""
         try:
             number: int | float = json.loads(text)
-        except ValueError:
+            float(number)  # one that JSON reads as an integer may be as large
+        except (ValueError, OverflowError):
             number = math.inf
-        if not math.isfinite(number):
+        if number == math.inf or number == -math.inf:
             self.at = start
             self.fail("a number that a double can hold")
         return number
@@ -1414,7 +1494,9 @@ def unknown_name(path: AttrPath, scopes: Iterable[Scope]) -> str:
 def refuse_secret(chain: Chain) -> None:
     """Refuse to compare what is never returned: each answer tells a bit of it.
 
-    Raises SensitiveException, 403 (RFC 7644 §7.5.2).
+    Choice: RFC 7644 §7.5.2 keeps secrets out of URIs; here no query has any.
+
+    Raises SensitiveException, 403.
     """
     for attribute in chain:
         if attribute.is_secret:
@@ -1566,14 +1648,13 @@ class FilterCompiler:
 def converter(attribute: Attribute) -> Callable[[Any], Any]:
     """Answer what brings stored values into the form in which they are compared."""
     if attribute.type == "dateTime":
-        return instant
+        return instants.__getitem__
     if attribute.type in TEXTUAL:
-        return exact if attribute.case_exact else folded
+        return exact if attribute.case_exact else folds.__getitem__
     return lambda value: value
 
 
-folded = lru_cache(maxsize=8192)(fold)
-"""A filter folds the same texts again and again: a look-up is half the time."""
+folds = Memo(fold)
 COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {  # RFC 7644 Table 3
     "eq": operator.eq,
     "ne": operator.ne,
@@ -1609,6 +1690,8 @@ def read_literal(attribute: Attribute, op: str, literal: Any, gate: Gate) -> Any
         )
     if attribute.type == "boolean":
         return read_boolean(attribute, literal, gate, InvalidFilterException)
+    if attribute.type == "binary" and op in ("eq", "ne") and isinstance(literal, str):
+        literal += "=" * (-len(literal.rstrip("=")) % 4 - literal.count("="))
     wanted = (int, float) if attribute.type in ("integer", "decimal") else str
     found = None
     if isinstance(literal, wanted) and not isinstance(literal, bool):
@@ -1707,6 +1790,9 @@ SortKey = tuple[bool, bool, Any]
 UNASSIGNED: SortKey = (True, False, 0)
 
 
+SORTED_LENGTH = 1000  # characters that sorting looks at: a cursor holds them
+
+
 def sort_key(chain: Chain) -> Callable[[Resource], SortKey]:
     """Answer the key that orders resources by an attribute (RFC 7644 §3.4.2.3).
 
@@ -1725,7 +1811,8 @@ def sort_key(chain: Chain) -> Callable[[Resource], SortKey]:
             if attribute.multi_valued:
                 value = preferred(attribute, value)
         value = convert(value)
-        return (False, value.__class__ is str, value)
+        is_text = value.__class__ is str
+        return (False, is_text, value[:SORTED_LENGTH] if is_text else value)
 
     return key
 
@@ -1782,9 +1869,12 @@ def read_resource(
 
     Raises InvalidValueException, InvalidSyntaxException, or what the gate refuses.
     """
-    items = {
-        name: value for name, value in payload.items() if name.lower() != "schemas"
-    }
+    items = {}
+    for name, value in payload.items():
+        if name.lower() == type.schema.lower():
+            gate.meet("unknown-attribute", f"'{clip(name, 200)}'")
+        elif name.lower() != "schemas":
+            items[name] = value
     names = [name for name in payload if name.lower() == "schemas"]
     if len(names) > 1:
         gate.meet("duplicate-json-key", " and ".join(names))
@@ -1827,19 +1917,22 @@ def check_required(type: ResourceType, resource: Resource) -> None:
     check_required_within(type.marked["required"], resource)
 
 
-def check_required_within(attributes: Iterable[Attribute], value: Resource) -> None:
-    """Check an object, and the objects in it."""
+def check_required_within(
+    attributes: Iterable[Attribute], value: Resource, stored: bool = False
+) -> None:
+    """Check an object, and the objects in it; of one that is `stored` no secrets."""
     for attribute in attributes:
         item = value.get(attribute.name)
         if attribute.required and attribute.mutability != "readOnly":
             empty = isinstance(item, str) and not item.strip()
-            if empty or is_unassigned(item):
+            kept = not (stored and attribute.is_secret and item is None)
+            if kept and (empty or is_unassigned(item)):
                 raise InvalidValueException(
                     detail=f"'{attribute.path}' is required{' and empty' * empty}."
                 )
-        if item and "required" in attribute.marks and attribute.attributes:
+        if item and attribute.attributes and "required" in attribute.marks:
             for each in item if attribute.multi_valued else [item]:
-                check_required_within(attribute.attributes.values(), each)
+                check_required_within(attribute.attributes.values(), each, stored)
 
 
 def schemas_of(type: ResourceType, resource: Resource) -> list[str]:
@@ -1866,9 +1959,10 @@ def split_secrets(
             ]
             for _, found in parts:
                 secret |= found
-            objects = [part for part, _ in parts]
-            item = objects if attribute.multi_valued else objects[0]
-        kept[name] = item
+            objects = [part for part, _ in parts if part]
+            item = objects if attribute.multi_valued else next(iter(objects), None)
+        if not is_unassigned(item):
+            kept[name] = item
     return kept, secret
 
 
@@ -1987,14 +2081,16 @@ class Patch:
                 detail=f"Without 'path' the value of {operation.op} must be an object, "
                 f"not {clip(operation.value)}."
             )
+        seen: set[str] = set()
         for name, value in operation.value.items():
+            if name.lower() in seen:
+                self.gate.meet("duplicate-json-key", f"value: '{clip(name)}'")
+            seen.add(name.lower())
             part = Operation(operation.op, name, value)
-            resource = self.apply_member(resource, part, operation.value)
+            resource = self.apply_member(resource, part)
         return resource
 
-    def apply_member(
-        self, resource: Resource, part: Operation, whole: Mapping[str, Any]
-    ) -> Resource:
+    def apply_member(self, resource: Resource, part: Operation) -> Resource:
         """Carry out what one key of a value without path asks for."""
         name = str(part.path)
         if name.lower() == "schemas":
@@ -2002,8 +2098,6 @@ class Patch:
         attribute = self.type.attributes.get(name.lower())
         if attribute is None:
             return self.apply_unknown(resource, part)
-        if sum(key.lower() == name.lower() for key in whole) > 1:
-            self.gate.meet("duplicate-json-key", f"value: '{clip(name)}'")
         if attribute.mutability == "readOnly":
             if self.complete(resource).get(attribute.name) != part.value:
                 raise read_only(attribute)
@@ -2092,7 +2186,8 @@ class Patch:
         if selected is not None:
             return self.change_elements(resource, chain, selected, operation)
         if operation.op == "remove" and operation.value is not UNSET:
-            return update(resource, chain, self.without(chain[-1], operation.value))
+            named = self.without(resource, chain, operation.value)
+            return update(resource, chain, named)
         value = None
         if operation.op != "remove":
             value = self.read(chain, chain[-1], operation.value)
@@ -2126,27 +2221,34 @@ class Patch:
 
         return change
 
-    def without(self, attribute: Attribute, sent: Any) -> Change:
+    def without(self, resource: Resource, chain: Chain, sent: Any) -> Change:
         """Remove the elements that a value names (Client (Entra, JumpCloud)).
 
-        An element is named when every sub-attribute that the item gives matches; an
-        item that gives none names none.
+        An element is named when every sub-attribute that the item gives matches, those
+        that are computed too; an item that gives none names none.
         """
+        attribute = chain[-1]
         if sent is None or not attribute.multi_valued:
             raise InvalidValueException(
-                detail=f"A remove of '{attribute.path}' takes no value {clip(sent)}."
+                detail=f"A remove of '{attribute.path}' takes no value "
+                f"{shown(attribute, sent)}."
             )
         example = f"remove {attribute.path}, value: {shown(attribute, sent)}"
         self.gate.meet("remove-with-value", example)
         items = sent if isinstance(sent, list) else [sent]
         named = [x for x in (self.read_item(attribute, item) for item in items) if x]
+        whole = attribute.refers and any(len(each) > 1 for each in named)
+        seen = values_at(self.complete(resource) if whole else resource, chain)
 
         def change(_: Attribute, old: Any) -> Any:
-            return [
+            kept = [
                 each
-                for each in old or []
-                if not any(is_named(attribute, each, item) for item in named)
+                for each, as_seen in zip(old or [], seen, strict=True)
+                if not any(is_named(attribute, as_seen, item) for item in named)
             ]
+            if not kept:
+                remove(attribute, old)
+            return kept
 
         return change
 
@@ -2159,8 +2261,15 @@ class Patch:
         if not isinstance(item, dict):
             raise wrong_type(attribute, item)
         read = read_object(attribute.attributes, item, attribute.path, self.gate)
-        if attribute.refers and "value" in read:
-            read["value"] = read_id(attribute, read["value"], self.gate)
+        if attribute.refers:
+            read = read_reference(attribute, item, read, self.gate)
+            ref = read.pop("$ref", None)
+            if "value" not in read and ref is not None:
+                read["value"] = unquote(str(ref).rpartition("/")[2])
+            for name, value in item.items():
+                sub = attribute.attributes.get(name.lower())
+                if sub and sub.computed and sub.name != "$ref" and value is not None:
+                    read[sub.name] = value
         return read
 
     def matching(
@@ -2221,7 +2330,10 @@ class Patch:
                 elements[place] = self.change_element(
                     attribute, elements[place], below, change
                 )
-            return [each for each in elements if not is_unassigned(each)]
+            kept = [each for each in elements if not is_unassigned(each)]
+            if not kept:
+                remove(attribute, old)
+            return kept
 
         return update(resource, above, change_each)
 
@@ -2300,7 +2412,7 @@ def update(container: Resource, chain: Chain, change: Change) -> Resource:
     if not rest:
         new = change(attribute, old)
     elif attribute.multi_valued:
-        new = [update(each, tuple(rest), change) for each in old or []]
+        new = [update(each, tuple(rest), change) for each in old or [{}]]
         new = [each for each in new if each]
     else:
         new = update(old or {}, tuple(rest), change)
@@ -2324,9 +2436,9 @@ def add(attribute: Attribute, old: Any, value: Any) -> Any:
 def replace_value(attribute: Attribute, old: Any, value: Any) -> Any:
     """``replace`` (RFC 7644 §3.5.2.3).
 
-    "If the target location specifies a complex attribute, a set of sub-attributes SHALL
-    be specified in the "value" parameter that replaces any existing values or adds
-    where an attribute did not previously exist": those not named stay.
+    "A set of sub-attributes SHALL be specified in the "value" parameter that replaces
+    any existing values or adds where an attribute did not previously exist": those not
+    named stay. Choice: the same holds for elements that a value filter selects.
     """
     if attribute.is_complex and not attribute.multi_valued and value is not None:
         return merge(attribute, old or {}, value, replace_value)
@@ -2372,7 +2484,10 @@ def union(attribute: Attribute, old: list[Any], value: list[Any]) -> list[Any]:
     """Answer the elements of both; one that exists takes over `primary` only."""
     result = list(old)
     if attribute.refers:  # long lists, compared by one value
-        places = {x.get("value", place): place for place, x in enumerate(old)}
+        places = {
+            x["value"] if "value" in x else identity(attribute, x): place
+            for place, x in enumerate(old)
+        }
     else:
         places = {identity(attribute, each): place for place, each in enumerate(old)}
     for each in value:
@@ -2466,8 +2581,8 @@ def check_immutable(
             continue
         if attribute.mutability == "immutable" and after != before:
             raise immutable(attribute)
-        if attribute.is_complex and after and not attribute.multi_valued:
-            check_immutable(attribute.attributes.values(), before, after)
+        if attribute.is_complex and not attribute.multi_valued:
+            check_immutable(attribute.attributes.values(), before, after or {})
 
 
 # === 9. Representations (RFC 7644 §3.4.2.5, §3.9; RFC 7643 §7): represent ===
@@ -2495,9 +2610,13 @@ class Selection:
         """
         names: Names = {}
         for text in self.attributes or self.excluded:
-            chain = find_name(text, type, gate)
-            if chain and (self.attributes or chain[-1].returned != "always"):
-                add_name(names, chain)
+            chain = find_name(text, type, gate) or ()
+            parts = [chain] if chain else []
+            if self.excluded and chain and "always" in chain[-1].marks:
+                parts = [(*chain, each) for each in chain[-1].attributes.values()]
+            for part in parts:
+                if self.attributes or part[-1].returned != "always":
+                    add_name(names, part)
         for attribute in type.marked["always"] if self.attributes else ():
             for chain in walk({attribute.name: attribute}):
                 if chain[-1].returned == "always":
@@ -2762,15 +2881,13 @@ def index_keys(chain: Chain, part: Resource) -> set[Any]:
 
 
 def difference(old: list[Any], new: list[Any]) -> tuple[list[Any], list[Any]]:
-    """Answer the elements that are in one list only.
-
-    An element that stays is the same object in both, which makes this fast.
-    """
-    if old == new[: len(old)]:
+    """Answer the references that are in one list only, by what they name."""
+    if old == new[: len(old)]:  # what is added stands at the end
         return [], new[len(old) :]
-    before, after = {id(each) for each in old}, {id(each) for each in new}
-    gone = [each for each in old if id(each) not in after]
-    return gone, [each for each in new if id(each) not in before]
+    before = {each["value"] for each in old if "value" in each}
+    after = {each["value"] for each in new if "value" in each}
+    gone = [each for each in old if each.get("value") not in after]
+    return gone, [each for each in new if each.get("value") not in before]
 
 
 # === 11. The directory, its ties and versions (RFC 7643 §4): Directory ===
@@ -2823,7 +2940,7 @@ class Directory:
         self.name = name
         self.accepted = accepted
         self.rendered: dict[str, tuple[str, str, bytes]] = {}
-        self.links: dict[str, bytes] = {}  # of members, as groups show them
+        self.links: dict[Attribute, dict[str, bytes]] = {}  # of members, by id
         self.links_base = ""
 
     # --- finding
@@ -2858,11 +2975,15 @@ class Directory:
             return found
         return self.store.select(type, tree)
 
-    def referrers(self, id: str) -> list[tuple[ResourceType, Resource]]:
-        """Answer the resources that refer to this id."""
+    def referrers(
+        self, kind: ResourceType, id: str
+    ) -> list[tuple[ResourceType, Resource]]:
+        """Answer the resources that refer to this one, of this type."""
         found: dict[str, tuple[ResourceType, Resource]] = {}
         for type in self.provider.types.values():
             for chain in type.references:
+                if kind.name not in chain[-1].refers:
+                    continue
                 for each in self.store.referring(type, chain, id):
                     found[each["id"]] = type, each
         return list(found.values())
@@ -2931,6 +3052,10 @@ class Directory:
             self.touch_all_that_show(type, resource["id"])
         return resource
 
+    def is_empty(self) -> bool:
+        """Tell whether there is no resource."""
+        return not any(map(self.store.select, self.provider.types.values()))
+
     def clear(self) -> None:
         """Forget all resources."""
         with self.store.lock:
@@ -2948,13 +3073,13 @@ class Directory:
         below = self.members_below([id]) if type.members else {}
         self.store.erase(type, id)
         self.rendered.pop(id, None)
-        self.links.pop(id, None)
-        for other, referrer in self.referrers(id):
+        self.forget_links(id)
+        for other, referrer in self.referrers(type, id):
             if referrer["id"] == id:
                 continue
             changed = referrer
             for chain in other.references:
-                if chain[-1].multi_valued:
+                if chain[-1].multi_valued and type.name in chain[-1].refers:
                     changed = without_reference(changed, chain, id)
             if changed is referrer:
                 self.touch(referrer["id"])
@@ -2966,13 +3091,18 @@ class Directory:
 
     def touch_all_that_show(self, type: ResourceType, id: str) -> None:
         """Give a new version to all that show the name of a resource."""
-        self.links.pop(id, None)
-        for _, referrer in self.referrers(id):
+        self.forget_links(id)
+        for _, referrer in self.referrers(type, id):
             if referrer["id"] != id:
                 self.touch(referrer["id"])
         for each in self.members_below([id]) if type.members else ():
             if self.shows_groups(each):
                 self.touch(each)
+
+    def forget_links(self, id: str) -> None:
+        """Forget how groups show this member."""
+        for links in self.links.values():
+            links.pop(id, None)
 
     def shows_groups(self, id: str) -> bool:
         """Tell whether a resource lists the groups that it is in."""
@@ -3020,7 +3150,7 @@ class Directory:
             above = self.groups_above(resource["id"])
             groups = [
                 {"value": id, "type": "direct" if direct else "indirect"}
-                for id, (_, _, direct) in above.items()
+                for id, (_, _, direct) in sorted(above.items(), key=self.group_order)
             ]
             if groups:
                 result["groups"] = [self.link(type.groups, x, base) for x in groups]
@@ -3033,6 +3163,13 @@ class Directory:
         if self.provider.supports("etag"):
             result["meta"]["version"] = meta.get("version")
         return result
+
+    def group_order(
+        self, item: tuple[str, tuple[ResourceType, Resource, bool]]
+    ) -> tuple[bool, int]:
+        """Answer what orders the groups of a member: direct ones first, then by age."""
+        id, (type, _, direct) = item
+        return not direct, self.store.position(type, id)
 
     def link(self, attribute: Attribute, element: Resource, base: str) -> Resource:
         """Answer a reference with `$ref`, `type` and `display` of what it names."""
@@ -3077,7 +3214,7 @@ class Directory:
         """
         if self.links_base != base:
             self.links, self.links_base = {}, base
-        links, parts = self.links, []
+        links, parts = self.links.setdefault(attribute, {}), []
         for element in elements:
             id = element.get("value", "")
             text = links.get(id)
@@ -3266,8 +3403,12 @@ def replace_resource(
         condition(old)
         new = read_resource(type, payload, gate)
         fixed = (*type.marked["readOnly"], *type.marked["immutable"])
+        required = type.marked["required"]
+        check_required_within(
+            [x for x in required if x.name in new or x.is_secret], new
+        )
         new = carry_over(fixed, old, new)
-        check_required(type, new)
+        check_required_within(required, new, stored=True)
         check_immutable(fixed, old, new)
         new["schemas"] = schemas_of(type, new)
         return commit(directory, type, old, new, gate)
@@ -3280,7 +3421,6 @@ def modify_resource(
     operations: Sequence[Operation],
     gate: Gate,
     condition: Condition = no_condition,
-    base: str = "",
 ) -> tuple[Resource, set[str]]:
     """Modify a resource (RFC 7644 §3.5.2); answer it and the names of what was written.
 
@@ -3292,11 +3432,11 @@ def modify_resource(
         condition(old)
 
         def complete(resource: Resource) -> Resource:
-            return directory.complete(type, resource, base)
+            return directory.complete(type, resource, gate.base)
 
         new, written = apply_patch(type, old, operations, gate, complete)
         attributes = [type.attributes[name.lower()] for name in written]
-        check_required_within(attributes, new)
+        check_required_within(attributes, new, stored=True)
         return commit(directory, type, old, new, gate), written
 
 
@@ -3356,6 +3496,8 @@ def carry_over(
                 new = assign(new, attribute.name, before)
         elif attribute.is_complex and not attribute.multi_valued:
             kept = carry_over(attribute.attributes.values(), before, after or {})
+            if after is None and kept:  # what cannot go keeps all beside it
+                kept = before
             new = assign(new, attribute.name, kept)
     return new
 
@@ -3373,11 +3515,8 @@ def settle_references(
         before, after = old.get(name), new.get(name)
         if after is None or before == after:
             continue
-        attribute = chain[-1]
-
-        def settle(element: Resource, attribute: Attribute = attribute) -> Resource:
-            return settle_reference(directory, attribute, element, gate)
-
+        attribute, known = chain[-1], set(references_at(old, chain))
+        settle = partial(settle_reference, directory, attribute, gate=gate, known=known)
         if len(chain) == 1 and attribute.multi_valued:
             _, come = difference(before or [], after)
             settled = {id(each): settle(each) for each in come}
@@ -3393,23 +3532,29 @@ def settle_reference(
     attribute: Attribute,
     element: Resource,
     gate: Gate,
+    known: Container[str],
 ) -> Resource:
-    """Check one reference (RFC 7643 §2.3.7)."""
+    """Check one reference (RFC 7643 §2.3.7); those `known` were there before."""
     if "value" not in element and "$ref" in element:
         for name in attribute.refers:
             endpoint = directory.provider.types[name].endpoint
-            _, found, id = element["$ref"].rpartition(endpoint + "/")
-            if found and directory.find(unquote(id), [name]):
-                return {"value": unquote(id)}
-    value = element.get("value")
-    if (
-        value is None
-        or value in gate.promised
-        or directory.find(value, attribute.refers)
-    ):
+            id = id_in(element["$ref"], gate.base, endpoint)
+            if id is not None and directory.find(id, [name]):
+                return {"value": id}
+    id = element.get("value")
+    if id is None or id in known or id in gate.promised:
         return element
-    gate.meet("dangling-reference", f"{attribute.path}: '{clip(value)}'")
+    if directory.find(id, attribute.refers) is None:
+        gate.meet("dangling-reference", f"{attribute.path}: '{clip(id)}'")
     return element
+
+
+def id_in(ref: str, base: str, endpoint: str) -> str | None:
+    """Answer the id in a URI of ours, or in a relative one."""
+    before, found, id = ref.rpartition(endpoint.strip("/") + "/")
+    if not found or "/" in id or ("://" in ref and before != f"{base}/"):
+        return None
+    return unquote(id)
 
 
 def check_unique(
@@ -3417,7 +3562,7 @@ def check_unique(
 ) -> None:
     """Check that nobody else has a value that is unique (RFC 7643 §2.2 "uniqueness").
 
-    Raises UniquenessException, 409 (RFC 7644 §3.3.1).
+    Raises UniquenessException, 409 (RFC 7644 §3.3, §3.12).
     """
     for chain in type.unique:
         name = chain[0].name
@@ -3524,7 +3669,8 @@ def read_query(sent: Mapping[str, Any], provider: Provider) -> Query:
 
     Raises InvalidValueException, InvalidSyntaxException, NotImplementedException (501).
     """
-    order = read_text(sent, "sortOrder") or "ascending"
+    sorts = provider.supports("sort")
+    order = (read_text(sent, "sortOrder") if sorts else None) or "ascending"
     if order.lower() not in ("ascending", "descending"):
         raise InvalidValueException(
             detail=f"'sortOrder' is ascending or descending, not '{clip(order)}'."
@@ -3536,11 +3682,15 @@ def read_query(sent: Mapping[str, Any], provider: Provider) -> Query:
     paging = provider.configuration["pagination"]
     if cursor is not None and not paging["cursor"]:
         raise InvalidCursorException(detail="Cursors are not supported (RFC 9865 §4).")
-    if paging["cursor"] and cursor is None and "startIndex" not in sent:
+    if cursor is None and "startIndex" in sent and not paging["index"]:
+        raise InvalidValueException(
+            detail="'startIndex' is not supported, only cursors are (RFC 9865 §4)."
+        )
+    if cursor is None and "startIndex" not in sent:
         cursor = "" if paging["defaultPaginationMethod"] == "cursor" else None
     return Query(
         filter=filter,
-        sort_by=read_text(sent, "sortBy") if provider.supports("sort") else None,
+        sort_by=read_text(sent, "sortBy") if sorts else None,
         descending=order.lower() == "descending",
         start_index=max(1, read_integer(sent, "startIndex") or 1),
         count=read_integer(sent, "count"),
@@ -3828,7 +3978,7 @@ def execute_bulk(
         raise PayloadTooLargeException(
             detail=f"The job has {len(sent)} operations: maxOperations is {most}."
         )
-    fail_on = message.get("failOnErrors")
+    fail_on = message.get("failOnErrors")  # Choice: 0 is as 1
     if fail_on is not None:
         whole = isinstance(fail_on, int) and not isinstance(fail_on, bool)
         if not whole or fail_on < 0:
@@ -3853,7 +4003,8 @@ class BulkJob:
         self.places: dict[str, int] = {}  # of the POST with this bulkId
         self.ids: dict[str, str] = {}  # that it is going to have
         self.results: dict[int, Resource] = {}
-        self.relying: dict[int, list[int]] = {}
+        self.relying: dict[int, list[int]] = {}  # on one that is still to come
+        self.used: dict[int, list[int]] = {}  # by whom each is referred to
         for place, each in enumerate(sent):
             members = lower_keys(each)
             bulk_id = members.get("bulkid")
@@ -3897,7 +4048,7 @@ class BulkJob:
 
     def attempt(self, place: int) -> Resource:
         """Carry out one operation, or answer its error."""
-        gate = Gate(self.directory.accepted)
+        gate = Gate(self.directory.accepted, self.base)
         members = lower_keys(self.sent[place])
         result = {
             name: members[name.lower()]
@@ -3930,7 +4081,8 @@ class BulkJob:
         gate.resolve_bulk_id = partial(self.resolve, place, gate)
         data = {} if method == "DELETE" else members.get("data")
         if not isinstance(data, dict):
-            raise InvalidSyntaxException(detail=f"The {method} has no 'data' object.")
+            what = "an object with Operations" if method == "PATCH" else "an object"
+            raise InvalidSyntaxException(detail=f"'data' of a {method} must be {what}.")
         condition = self.condition(members.get("version"))
         directory = self.directory
         with directory.store.lock:
@@ -3944,7 +4096,7 @@ class BulkJob:
                 check_supported(directory.provider, "patch")
                 operations = read_operations(data, gate)
                 resource, _ = modify_resource(
-                    directory, type, id, operations, gate, condition, self.base
+                    directory, type, id, operations, gate, condition
                 )
             else:
                 delete_resource(directory, type, id, condition)
@@ -4006,6 +4158,7 @@ class BulkJob:
                 detail=f"bulkId '{clip(bulk_id)}' cannot be resolved: its operation "
                 "failed (RFC 7644 §3.7.1)."
             )
+        self.used.setdefault(other, []).append(place)
         if other not in self.results:
             self.relying.setdefault(other, []).append(place)
             gate.promised.add(self.ids[bulk_id])
@@ -4024,21 +4177,24 @@ class BulkJob:
             result["version"] = found[1]["meta"]["version"]
 
     def undo(self, place: int) -> None:
-        """Take back a POST that relied on one that failed, and who relies on it."""
-        result = self.results.get(place)
-        if result is None or "response" in result or result["method"] != "POST":
-            return
-        bulk_id = result["bulkId"]
-        if found := self.directory.find(self.ids[bulk_id]):
-            delete_resource(self.directory, found[0], self.ids[bulk_id])
-        error = ConflictException(
-            detail="It refers to a bulkId whose operation failed (RFC 7644 §3.7.1)."
-        )
-        kept = {name: result[name] for name in ("method", "bulkId")}
-        self.results[place] = kept | failure(error)
-        for other, references in enumerate(self.references):
-            if bulk_id in references:
-                self.undo(other)
+        """Take back a POST that relied on one that failed, and who relies on it.
+
+        Choice: RFC 7644 §3.7.1 lets a circle end in 409; nothing of it stays then.
+        """
+        stack = [place]
+        while stack:
+            result = self.results.get(place := stack.pop())
+            if result is None or "response" in result or result["method"] != "POST":
+                continue
+            id = self.ids[result["bulkId"]]
+            if found := self.directory.find(id):
+                delete_resource(self.directory, found[0], id)
+            error = ConflictException(
+                detail="It refers to a bulkId whose operation failed (RFC 7644 §3.7.1)."
+            )
+            kept = {name: result[name] for name in ("method", "bulkId")}
+            self.results[place] = kept | failure(error)
+            stack += self.used.get(place, [])
 
     def condition(self, version: Any) -> Condition:
         """Answer the precondition that a `version` is (RFC 7644 §3.7)."""
@@ -4135,6 +4291,7 @@ def read_configuration(
             for key, known in default.items():
                 check_setting(f"{name}.{key}", value[key], known)
         merged[name] = value
+    check_pagination(merged["pagination"], given.get("pagination") or {})
     extra = {name: value for name, value in given.items() if name not in merged}
     known = {
         "authenticationSchemes": [AUTHENTICATION_SCHEMES[each] for each in schemes]
@@ -4146,6 +4303,20 @@ def read_configuration(
     except ValueError as error:
         raise ValueError(first_line(error)) from None
     return merged
+
+
+def check_pagination(paging: dict[str, Any], given: Mapping[str, Any]) -> None:
+    """Check that the pagination makes sense (RFC 9865 §4). Raises ValueError."""
+    if not paging["index"] and "defaultPaginationMethod" not in given:
+        paging["defaultPaginationMethod"] = "cursor"
+    if not paging[paging["defaultPaginationMethod"]]:
+        raise ValueError("'pagination.defaultPaginationMethod' is one that is off")
+    if "defaultPageSize" not in given:
+        paging["defaultPageSize"] = min(
+            paging["defaultPageSize"], paging["maxPageSize"]
+        )
+    if paging["defaultPageSize"] > paging["maxPageSize"]:
+        raise ValueError("'pagination.defaultPageSize' is above 'maxPageSize'")
 
 
 def check_setting(name: str, value: Any, known: Any) -> None:
@@ -4288,13 +4459,21 @@ def parse_json(content: bytes, gate: Gate) -> dict[str, Any]:
 
     Raises InvalidSyntaxException; for numbers, depth and surrogates too.
     """
+    if not content.strip():
+        raise InvalidSyntaxException(detail="The request needs a body: a JSON object.")
+    if content.startswith(b"\xef\xbb\xbf"):
+        raise InvalidSyntaxException(detail="The body begins with a byte order mark.")
     doubled: list[str] = []
 
     def read_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         read = dict(pairs)
         if len(read) < len(pairs):
-            names = [name for name, _ in pairs]
-            doubled.append(next(name for name in names if names.count(name) > 1))
+            seen: set[str] = set()
+            for name, _ in pairs:
+                if name in seen:
+                    doubled.append(name)
+                    break
+                seen.add(name)
         return read
 
     try:
@@ -4401,13 +4580,21 @@ class Preconditions:
 
 
 ENTITY_TAG = re.compile(r'(?:W/)?"([^"]*)"')
+ENTITY_TAGS = re.compile(rf"\s*{ENTITY_TAG.pattern}(?:\s*,\s*{ENTITY_TAG.pattern})*\s*")
 
 
 def is_listed(version: str, tags: str) -> bool:
-    """Tell whether a list of entity tags has this version, compared weakly."""
-    opaque = version[3:-1]
-    found = ENTITY_TAG.findall(tags)
-    return tags.strip() == "*" or opaque in found or tags.strip() in (version, opaque)
+    """Tell whether a list of entity tags has this version, compared weakly.
+
+    Raises StatusException, 400, for what is no list of entity tags (RFC 9110 §8.8.3).
+    """
+    if tags.strip() == "*":
+        return True
+    if not ENTITY_TAGS.fullmatch(tags):
+        raise StatusException(
+            400, f"No entity tag in quotes, as in {version}: {clip(tags)}."
+        )
+    return version[3:-1] in ENTITY_TAG.findall(tags)
 
 
 def show_resource(
@@ -4481,15 +4668,15 @@ def authenticate(header: str, credentials: Credentials) -> Identity:
     found = None
     if scheme.lower() == b"bearer":
         for number, token in enumerate(credentials.tokens, 1):
-            if hmac.compare_digest(sent.strip(), token.encode()):
+            if hmac.compare_digest(sent.strip(), as_bytes(token)):
                 found = Identity(f"token {number}")
         for user, token in credentials.user_tokens.items():
-            if hmac.compare_digest(sent.strip(), token.encode()):
+            if hmac.compare_digest(sent.strip(), as_bytes(token)):
                 found = Identity(user, user)
     elif scheme.lower() == b"basic":
         pair = decode_pair(sent.strip())
         for user, password in credentials.passwords.items():
-            if hmac.compare_digest(pair, f"{user}:{password}".encode()):
+            if password and hmac.compare_digest(pair, as_bytes(f"{user}:{password}")):
                 found = Identity(user, user)
     if found is None:
         challenges = {"oauthbearertoken": "Bearer", "httpbasic": "Basic"}
@@ -4501,6 +4688,11 @@ def authenticate(header: str, credentials: Credentials) -> Identity:
             [("WWW-Authenticate", ", ".join(names))],
         )
     return found
+
+
+def as_bytes(text: str) -> bytes:
+    """Answer a secret as a client sends it, also one that is no text."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def decode_pair(sent: bytes) -> bytes:
@@ -4521,7 +4713,8 @@ URL_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*", re.A)
 def check_host(host: str, header: str) -> str:
     """Answer a host and port that may be reflected. Raises StatusException, 400."""
     match = HOST.fullmatch(host)
-    if not match or int(match[2] or 0) > 65535:
+    broken = not match or int(match[2] or 0) > 65535
+    if broken or (host[0] == "[" and not is_address(host[1 : host.index("]")])):
         raise StatusException(400, f"{header} names no host: '{clip(host)}'.")
     return host
 
@@ -4579,7 +4772,7 @@ def is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
-        return host.lower() in ("localhost", "")
+        return host.lower() == "localhost"
 
 
 def check_rebinding(host: str, own: Iterable[str]) -> None:
@@ -4646,9 +4839,9 @@ def get_resource(request: Request) -> Reply:
     with request.directory.store.lock:
         resource = retrieve_resource(request.directory, request.type, request.id)
         expected = request.preconditions()
+        Preconditions(if_match=expected.if_match).check(resource)  # RFC 9110 §13.2.2
         if expected.is_unmodified(resource):
             return Reply(304, headers=entity_tag(request, resource))
-        expected.check(resource)
         return show_resource(request, request.type, resource)
 
 
@@ -4684,7 +4877,6 @@ def patch_resource(request: Request) -> Reply:
             read_operations(payload, request.gate),
             request.gate,
             request.preconditions().check,
-            request.base,
         )
         if wants_minimal(request.header("Prefer")) and not request.selection.attributes:
             return Reply(204, headers=entity_tag(request, resource))
@@ -4744,22 +4936,31 @@ def as_subject(handler: Handler) -> Handler:
                 detail="Nobody is /Me here: start with --me USERNAME, or ask with the "
                 "token of a --user-token (RFC 7644 §3.11)."
             )
-        tree = AttrExp(AttrPath(None, "userName", None), "eq", request.subject)
-        with request.directory.store.lock:
-            for type in request.provider.types.values():
-                attribute = type.attributes.get("username")
-                for each in (
-                    request.directory.store.select(type, tree) if attribute else ()
-                ):
-                    if fold(each.get("userName", "")) == fold(request.subject):
-                        request.types, request.id = [type], each["id"]
-                        reply = handler(request)
-                        location = locate(request.base, type, request.id)
-                        reply.headers.append(("Location", location))
-                        return reply
-        raise NotFoundException(detail=f"There is no user '{clip(request.subject)}'.")
+        found = find_subject(request.directory, request.subject)
+        request.types, request.id = [found[0]], found[1]
+        reply = handler(request)
+        location = locate(request.base, request.type, request.id)
+        reply.headers.append(("Location", location))
+        return reply
 
     return handle_me
+
+
+def find_subject(directory: Directory, name: str) -> tuple[ResourceType, str]:
+    """Answer the type and id of the user with this userName.
+
+    Raises NotFoundException, 404 (RFC 7644 §3.11).
+    """
+    tree = AttrExp(AttrPath(None, "userName", None), "eq", name)
+    with directory.store.lock:
+        for type in directory.provider.types.values():
+            if attribute := type.attributes.get("username"):
+                for each in directory.store.select(type, tree):
+                    if each.get(attribute.name) and (
+                        fold(each[attribute.name]) == fold(name)
+                    ):
+                        return type, each["id"]
+    raise NotFoundException(detail=f"There is no user '{clip(name)}'.")
 
 
 def post_me(request: Request) -> Reply:
@@ -4814,7 +5015,6 @@ RESOURCE_HANDLERS: dict[str, Handler] = {
     "DELETE": delete_one,
 }
 DISCOVERY = ("ServiceProviderConfig", "ResourceTypes", "Schemas")
-OPEN_ENDPOINT = "ServiceProviderConfig"  # it tells how to authenticate (RFC 7643 §5)
 TYPE, ID = object(), object()
 """Segments of a path that can be any endpoint of a resource type, and any id."""
 ROUTES: dict[tuple[object, ...], dict[str, Handler]] = {  # RFC 7644 Table 2
@@ -4898,6 +5098,7 @@ class Application:
         self.accepted = accepted
         self.endpoints = {x.endpoint[1:]: x for x in provider.types.values()}
         self.directories: dict[str, Directory] = {}
+        self.provisional: WeakValueDictionary[str, Directory] = WeakValueDictionary()
         self.lock = threading.Lock()
         self.journal = Journal(provider.now)
         # What `create_app` sets.
@@ -4918,13 +5119,16 @@ class Application:
     ) -> Directory:
         """Make the directory of a tenant, or without a name the only one."""
         codes = self.accepted if accepted is None else accepted
+        self.directories[name] = self.make_directory(name, codes)
+        return self.directories[name]
+
+    def make_directory(self, name: str, accepted: frozenset[str]) -> Directory:
+        """Make a directory with a store of its own."""
         store = self.new_store(self.provider.types.values(), name)
         for type in self.provider.types.values():
             for resource in store.select(type):  # of a store that lasts
                 self.provider.note_version(resource["meta"]["version"])
-        directory = Directory(self.provider, store, name, codes)
-        self.directories[name] = directory
-        return directory
+        return Directory(self.provider, store, name, accepted)
 
     def check_tenant(self, name: str) -> str:
         """Answer the name of a tenant that can stand in a URL. Raises ValueError."""
@@ -4961,15 +5165,31 @@ class Application:
             raise missing from None
         if not self.dynamic:
             raise missing
-        if method != "POST" or segments[-1] == ".search":
-            store = Store(self.provider.types.values())
-            return Directory(self.provider, store, name, self.accepted), segments[1:]
         with self.lock:
-            if name not in self.directories and len(self.directories) >= MAX_TENANTS:
+            if found := self.directories.get(name) or self.provisional.get(name):
+                return found, segments[1:]
+            if method != "POST" or segments[-1] == ".search":
+                store = Store(self.provider.types.values())
+                return Directory(self.provider, store, name, self.accepted), segments[
+                    1:
+                ]
+            if len(self.directories) >= MAX_TENANTS:
                 raise ForbiddenException(
                     detail=f"There are {MAX_TENANTS} tenants, and no more are made."
                 )
-            return self.directories.get(name) or self.add_directory(name), segments[1:]
+            made = self.make_directory(name, self.accepted)
+            self.provisional[name] = made
+            return made, segments[1:]
+
+    def keep_tenant(self, directory: Directory) -> None:
+        """Keep a tenant that a write has created.
+
+        Until then all requests to it share one directory, which goes with the last of
+        them if none has written anything.
+        """
+        if directory.name not in self.directories and not directory.is_empty():
+            with self.lock:
+                self.directories.setdefault(directory.name, directory)
 
     def reset(self, tenant: str | None = None) -> None:
         """Forget all resources, or those of one tenant."""
@@ -5020,29 +5240,32 @@ class Application:
             origin, prefix = find_origin(environ, self.reverse_proxy)
             self.check_sender(environ, origin)
             segments = split_path(environ)
+            method = environ["REQUEST_METHOD"]
             if segments == ["healthz"]:
-                return Reply(200, encode({"status": "ok"}))
+                return check_health(method)
             asked = "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ or segments == ["*"]
-            if asked and environ["REQUEST_METHOD"] == "OPTIONS":
+            if asked and method == "OPTIONS":
                 return Reply(204, headers=[("Allow", METHODS)])
-            if OPEN_ENDPOINT not in segments[-1:] or environ["REQUEST_METHOD"] != "GET":
+            if not self.is_open(segments):
                 header = environ.get("HTTP_AUTHORIZATION", "")
                 identity = authenticate(header, self.credentials)
-            directory, rest = self.find_directory(segments, environ["REQUEST_METHOD"])
+            directory, rest = self.find_directory(segments, method)
             gate.accepted = directory.accepted
-            if tuple(rest[: len(self.prefix)]) == self.prefix:
-                rest = rest[len(self.prefix) :]
+            gate.base = self.find_base(origin, prefix, directory.name)
+            rest = self.without_prefix(rest)
             request = Request(
                 environ=environ,
                 method=environ["REQUEST_METHOD"],
                 query=parse_query(environ.get("QUERY_STRING", "")),
                 application=self,
                 directory=directory,
-                base=self.find_base(origin, prefix, directory.name),
+                base=gate.base,
                 gate=gate,
                 subject=identity.subject or self.me,
             )
-            return handle(request, rest)
+            reply = handle(request, rest)
+            self.keep_tenant(directory)
+            return reply
         except SCIMException as error:
             headers = list(getattr(error, "headers", []))
             return Reply(error.status, encode(error_body(error)), headers)
@@ -5052,6 +5275,19 @@ class Application:
             return Reply(500, encode(error_body(failed)))
         finally:
             self.journal.record(environ, identity.name, gate)
+
+    def without_prefix(self, segments: list[str]) -> list[str]:
+        """Answer a path without the prefix, which may be left out."""
+        size = len(self.prefix)
+        return segments[size:] if tuple(segments[:size]) == self.prefix else segments
+
+    def is_open(self, segments: list[str]) -> bool:
+        """Tell whether a path is that of ServiceProviderConfig, open to everyone.
+
+        It tells how to authenticate (RFC 7643 §5).
+        """
+        rest = segments if "" in self.directories else segments[1:]
+        return self.without_prefix(rest) == ["ServiceProviderConfig"]
 
     def check_sender(self, environ: Mapping[str, Any], origin: str) -> None:
         """Check that no web page of others asks. Raises StatusException, 403."""
@@ -5088,6 +5324,16 @@ class Application:
             ("Access-Control-Max-Age", "600"),
             ("Vary", "Origin"),
         ]
+
+
+def check_health(method: str) -> Reply:
+    """Answer that the server is up. Raises StatusException, 405."""
+    allow = [("Allow", "GET, HEAD, OPTIONS")]
+    if method == "OPTIONS":
+        return Reply(204, headers=allow)
+    if method not in ("GET", "HEAD"):
+        raise StatusException(405, "The methods here are GET and HEAD.", allow)
+    return Reply(200, encode({"status": "ok"}))
 
 
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
@@ -5206,6 +5452,11 @@ def create_app(
     app.is_guarded = anonymous and is_loopback(hostname or "")
     app.cors_origins = tuple(map(check_cors_origin, cors_origins))
     app.prefix = check_prefix(prefix)
+    if {each.lower() for each in app.prefix} & {
+        *RESERVED,
+        *map(str.lower, app.endpoints),
+    }:
+        raise ValueError(f"the prefix '{clip(prefix)}' has the name of an endpoint")
     app.base_url = check_base_url(base_url)
     named = tenants if isinstance(tenants, Mapping) else {name: {} for name in tenants}
     for name, options in named.items():
@@ -5224,7 +5475,8 @@ def create_app(
 
 def check_prefix(prefix: str) -> tuple[str, ...]:
     """Answer the segments of a prefix. Raises ValueError."""
-    if not URL_PATH.fullmatch(prefix.rstrip("/")):
+    segments = prefix.strip("/").split("/")
+    if not URL_PATH.fullmatch(prefix.rstrip("/")) or {".", ".."} & {*segments}:
         raise ValueError(f"the prefix '{clip(prefix)}' is no path such as /scim/v2")
     return tuple(prefix.strip("/").split("/")) if prefix.strip("/") else ()
 
@@ -5247,6 +5499,7 @@ def check_base_url(url: str | None) -> str | None:
         parts = urlsplit(url)
         right = parts.scheme in ("http", "https") and HOST.fullmatch(parts.netloc)
         right = right and URL_PATH.fullmatch(parts.path.rstrip("/"))
+        _ = parts.port  # which may be out of range
     except ValueError:
         right = None
     if not right or parts.query or parts.fragment:
@@ -5265,7 +5518,7 @@ def check_base_url(url: str | None) -> str | None:
 REQUEST_LINE = re.compile(
     r"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([!-~]+) HTTP/([0-9])\.([0-9])", re.A
 )
-FIELD = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*?)[ \t]*", re.A)
+FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.A)
 STRAY = re.compile(rb"\0|\r(?!\n)|(?<!\r)\n")
 ABSOLUTE = re.compile(r"https?://([^/?#]*)([^#]*)", re.I)
 CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?\r\n")
@@ -5300,6 +5553,8 @@ class Connection(BaseHTTPRequestHandler):
         self.connection: socket.socket = self.request
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
         self.buffer = b""
+        self.at = 0  # what has been read of it
+        self.is_head = False
         self.deadline = 0.0
         self.waiting_since: float | None = time.monotonic()
         patience = min(IDLE_TIMEOUT, REQUEST_TIMEOUT)
@@ -5372,7 +5627,7 @@ class Connection(BaseHTTPRequestHandler):
 
         Raises StatusException: 400, 414, 431.
         """
-        self.buffer = self.buffer.lstrip(b"\r\n")  # RFC 9112 §2.2
+        self.buffer, self.at = self.buffer[self.at :].lstrip(b"\r\n"), 0  # §2.2
         if not self.buffer:
             self.deadline = time.monotonic() + IDLE_TIMEOUT
             try:
@@ -5389,6 +5644,7 @@ class Connection(BaseHTTPRequestHandler):
                 return None  # cut off: nothing is carried out
             self.buffer = (self.buffer + received).lstrip(b"\r\n")
         head, self.buffer = self.buffer[:end], self.buffer[end + 4 :]
+        self.is_head = head.startswith(b"HEAD ")
         check_head_size(head)
         return head
 
@@ -5415,7 +5671,10 @@ class Connection(BaseHTTPRequestHandler):
         limit = self.server.app.largest_body
         if length and (len(length) > 15 or int(length) > limit):
             raise StatusException(413, f"The body is larger than {limit} bytes.")
-        if head.fields.get("expect", "").lower() == "100-continue" and not self.buffer:
+        if (
+            head.fields.get("expect", "").lower() == "100-continue"
+            and not self.buffer[self.at :]
+        ):
             self.connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         return (
             self.read_chunks(limit) if length is None else self.read_exact(int(length))
@@ -5423,30 +5682,32 @@ class Connection(BaseHTTPRequestHandler):
 
     def read_exact(self, size: int) -> bytes:
         """Answer so many bytes. Raises StatusException, 400, when they end before."""
-        if len(self.buffer) < size:
-            parts, got = [self.buffer], len(self.buffer)
-            while got < size:
-                received = self.receive()
-                if not received:
-                    raise StatusException(400, "The body was cut off.")
-                parts.append(received)
-                got += len(received)
-            self.buffer = b"".join(parts)
-        taken, self.buffer = self.buffer[:size], self.buffer[size:]
-        return taken
+        end = self.at + size
+        if len(self.buffer) < end:
+            parts = [self.buffer[self.at :]]
+            missing = end - len(self.buffer)
+            while missing > 0:
+                parts.append(self.more())
+                missing -= len(parts[-1])
+            self.buffer, self.at, end = b"".join(parts), 0, size
+        start, self.at = self.at, end
+        return self.buffer[start:end]
 
     def read_line(self) -> bytes:
         """Answer a line with its end. Raises StatusException, 400 or 431."""
-        while (end := self.buffer.find(b"\n")) < 0:
-            if len(self.buffer) > MAX_LINE:
+        while (end := self.buffer.find(b"\n", self.at)) < 0:
+            self.buffer, self.at = self.buffer[self.at :] + self.more(), 0
+            if len(self.buffer) > MAX_LINE and b"\n" not in self.buffer:
                 raise StatusException(
                     431, f"A line of a chunk exceeds {MAX_LINE} bytes."
                 )
-            received = self.receive()
-            if not received:
-                raise StatusException(400, "The body was cut off.")
-            self.buffer += received
-        return self.read_exact(end + 1)
+        return self.read_exact(end + 1 - self.at)
+
+    def more(self) -> bytes:
+        """Answer the next bytes of a body. Raises StatusException, 400, at the end."""
+        if received := self.receive():
+            return received
+        raise StatusException(400, "The body was cut off.")
 
     def read_chunks(self, limit: int) -> bytes:
         """Answer a chunked body (RFC 9112 §7.1), without its trailers."""
@@ -5498,10 +5759,10 @@ class Connection(BaseHTTPRequestHandler):
         environ["REMOTE_ADDR"] = self.client_address[0]
         for name, value in head.fields.items():
             key = name.upper().replace("-", "_")
-            if key in ("CONTENT_TYPE", "CONTENT_LENGTH"):
-                environ[key] = value
-            elif "_" not in name:  # it would pass for the one with "-"
-                environ["HTTP_" + key] = value
+            if "_" in name:  # it would pass for the one with "-"
+                continue
+            framing = key in ("CONTENT_TYPE", "CONTENT_LENGTH")
+            environ[key if framing else "HTTP_" + key] = value
         return environ
 
     # --- replying
@@ -5526,6 +5787,7 @@ class Connection(BaseHTTPRequestHandler):
         logger.info("refused: %d %s", error.status, error.detail)
         content = encode(error_body(error))
         headers = [("Content-Type", MEDIA_TYPE), ("Content-Length", str(len(content)))]
+        content = b"" if self.is_head else content
         phrase = PHRASES.get(error.status, "Error")
         self.reply(f"{error.status} {phrase}", headers, content, keep=False)
         self.linger()
@@ -5571,13 +5833,13 @@ def parse_head(text: bytes) -> Head:
         raise StatusException(431, f"More than {MAX_HEADERS} headers are too many.")
     fields: dict[str, str] = {}
     for each in lines:
-        found = FIELD.fullmatch(each)
-        if not found:
+        spelt, colon, value = each.partition(":")
+        if not colon or not FIELD_NAME.fullmatch(spelt):
             raise StatusException(400, f"A header is none: '{clip(each)}'.")
-        name, value = found[1].lower(), found[2]
+        name, value = spelt.lower(), value.strip(" \t")
         if name in fields:
             if name in SINGLE:
-                raise StatusException(400, f"{found[1]} comes twice.")
+                raise StatusException(400, f"{spelt} comes twice.")
             value = f"{fields[name]}, {value}"
         fields[name] = value
     return Head(match[1], match[2], match[4] == "0", fields)
@@ -5912,6 +6174,7 @@ def load_directory(directory: Directory, resources: Any) -> None:
     with directory.store.lock:
         for number, resource in enumerate(resources, 1):
             try:
+                check_text(resource)
                 load_resource(directory, resource)
             except SCIMException as error:
                 raise ValueError(f"resource {number}: {error.detail}") from None
@@ -5934,7 +6197,7 @@ def load_resource(directory: Directory, sent: Any) -> None:
     items = {name: x for name, x in sent.items() if name.lower() in writable}
     items.pop("schemas", None)
     resource = read_object(writable, items, "", Gate(EVERY_CODE))
-    check_required(type, resource)
+    check_required_within(type.marked["required"], resource, stored=True)
     resource, secret = split_secrets(type.attributes, resource)
     check_unique(directory, type, {}, resource | {"id": id})
     now = directory.provider.now()
@@ -5960,7 +6223,7 @@ def find_type(
     provider: Provider, sent: Mapping[str, Any], meta: Mapping[str, Any]
 ) -> ResourceType:
     """Answer the resource type that a dumped resource says it is of."""
-    urns = [str(each).lower() for each in sent.get("schemas") or []]
+    urns = [str(each).lower() for each in listed(sent.get("schemas"))]
     for type in provider.types.values():
         if meta.get("resourceType") == type.name:
             return type
@@ -5980,7 +6243,8 @@ class OneLineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End with status 2."""
-        self.exit(2, f"{self.prog}: error: {message}\n")
+        line = " ".join(message.split("\n"))
+        self.exit(2, f"{self.prog}: error: {line}\n")
 
 
 SECRET_HELP = "or @FILE or env:NAME, where it is read from"
@@ -6011,7 +6275,12 @@ def build_parser() -> argparse.ArgumentParser:
         help=f"admit it; {SECRET_HELP}",
     )
     option("--me", metavar="USERNAME", help="the user who is /Me")
-    option("--hostname", default="127.0.0.1", help="listen here (%(default)s)")
+    option(
+        "--hostname",
+        type=host_name,
+        default="127.0.0.1",
+        help="listen here (%(default)s)",
+    )
     option("--port", type=port_number, default=8080, help="(%(default)s; 0 is any)")
     option("--prefix", default="/v2", help="of all paths (%(default)s)")
     option(
@@ -6050,6 +6319,13 @@ def build_parser() -> argparse.ArgumentParser:
     option("--verbose", action="store_true", help="log a line for each request")
     option("--version", action="version", version=f"scim2_server.py {__version__}")
     return parser
+
+
+def host_name(text: str) -> str:
+    """Answer a name or address to listen on."""
+    if text:
+        return text[1:-1] if text[0] == "[" and text[-1] == "]" else text
+    raise argparse.ArgumentTypeError("an empty name would listen everywhere")
 
 
 def port_number(text: str) -> int:
@@ -6101,11 +6377,6 @@ def read_documents(paths: Sequence[str] | None, kind: str) -> list[Any] | None:
     return found
 
 
-def listed(content: Any) -> list[Any]:
-    """Answer a list of one or more documents."""
-    return content if isinstance(content, list) else [content]
-
-
 def named(path: str, function: Callable[..., Any], *arguments: Any) -> Any:
     """Call a function; its ValueError gets the path in front."""
     try:
@@ -6153,12 +6424,14 @@ def options_of(arguments: argparse.Namespace) -> dict[str, Any]:
     tenants = {}
     for text in arguments.tenant or []:
         name, found, tolerance = text.partition("=")
+        if name in tenants:
+            raise ValueError(f"--tenant {name} comes twice")
         tenants[name] = {"tolerance": tolerance} if found else {}
     option = "--bearer-token"
     tokens = [read_secret(each, option) for each in arguments.bearer_token or []]
     config = arguments.service_provider_config
-    given = read_json_file(config) if config else {}
-    if config:
+    given = read_json_file(config) if config is not None else {}
+    if config is not None:
         named(config, read_configuration, given, [])
     return {
         "schemas": read_documents(arguments.schema, "schemas"),
@@ -6212,7 +6485,10 @@ def write_file(path: str, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    os.chmod(file.name, 0o644)
+    mask = os.umask(0)
+    os.umask(mask)
+    known = os.path.exists(path)
+    os.chmod(file.name, os.stat(path).st_mode & 0o777 if known else 0o666 & ~mask)
     os.replace(file.name, path)
 
 
@@ -6220,7 +6496,7 @@ def warn_beyond_loopback(server: Server) -> None:
     """Say what is missing on a server that others can reach."""
     missing = [] if server.app.credentials else ["without credentials (--bearer-token)"]
     missing += [] if server.tls else ["without TLS (--certfile)"]
-    if missing and not is_loopback(server.hostname):
+    if missing and not is_loopback(str(server.server_address[0])):
         reach = f"reachable beyond this machine {' and '.join(missing)}"
         print(f"warning: {server.url} is {reach}", file=sys.stderr)
 
@@ -6235,7 +6511,7 @@ def start(arguments: argparse.Namespace) -> Server:
     options = options_of(arguments)
     load = arguments.load_resources
     app = create_app(**options)
-    if load:
+    if load is not None:
         named(load, load_resources, app, read_json_file(load))
     try:
         tls = load_certificate(arguments.certfile, arguments.keyfile)
@@ -6274,12 +6550,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"Serving SCIM 2.0 on {server.ready}", flush=True)
         server.serve_forever(0.05)
     server.close()
-    app = server.app
-    if arguments.dump_resources:
+    try:
+        return finish(server.app, arguments)
+    except OSError as error:
+        print(f"{parser.prog}: error: {error}", file=sys.stderr)
+        return 1
+
+
+def finish(app: Application, arguments: argparse.Namespace) -> int:
+    """Write what is to be written at exit, and answer the exit status."""
+    if arguments.dump_resources is not None:
         text = json.dumps(app.dump(), indent=2, ensure_ascii=False)
         write_file(arguments.dump_resources, text + "\n")
     report = app.report()
-    if arguments.report:
+    if arguments.report is not None:
         is_json = arguments.report.endswith(".json")
         text = json.dumps(report, indent=2) + "\n" if is_json else print_report(report)
         write_file(arguments.report, text)
