@@ -752,7 +752,7 @@ def first_line(error: ValueError) -> str:
     return f"{where}: {first['msg']}" if where else str(first["msg"])
 
 
-def complete_schema(document: Mapping[str, Any]) -> dict[str, Any]:
+def spell_out_schema(document: Mapping[str, Any]) -> dict[str, Any]:
     """Answer a schema with every characteristic spelt out (RFC 7643 §7)."""
 
     def spelt(attribute: Mapping[str, Any]) -> dict[str, Any]:
@@ -821,7 +821,7 @@ def read_elements(
     elements = [each for each in read if each is not None]
     primaries = 0
     if attribute.is_complex:
-        primaries = sum(each.get("primary") is True for each in elements)
+        primaries = len([x for x in elements if x.get("primary") is True])
     if primaries > 1:
         raise InvalidValueException(
             detail=f"'{attribute.path}' has {primaries} elements with primary true: "
@@ -1613,10 +1613,16 @@ class FilterCompiler:
                 test({"value": each}) for each in values_at(resource, chain)
             )
 
-        def matches(resource: Resource) -> bool:
-            return any(map(test, values_at(resource, chain)))
+        *above, name = (attribute.name for attribute in chain)
 
-        return matches
+        def matches(resource: Resource) -> bool:
+            for each in above:  # an extension
+                resource = resource.get(each, {})
+            return any(map(test, resource.get(name, ())))
+
+        if chain[-1].multi_valued:
+            return matches
+        return lambda resource: any(map(test, values_at(resource, chain)))
 
     def compile_comparison(
         self, path: AttrPath, op: str, literal: Any, scope: Scope
@@ -1941,10 +1947,19 @@ def schemas_of(type: ResourceType, resource: Resource) -> list[str]:
     return [type.schema, *(each.name for each in extensions if each.name in resource)]
 
 
+def part_secrets(
+    type: ResourceType, resource: Resource
+) -> tuple[Resource, dict[str, Any]]:
+    """Part a resource from what is never returned in it, by path (RFC 7643 §7)."""
+    if not any(attribute.name in resource for attribute in type.marked["never"]):
+        return resource, {}
+    return split_secrets(type.attributes, resource)
+
+
 def split_secrets(
     attributes: Mapping[str, Attribute], value: Resource
 ) -> tuple[Resource, dict[str, Any]]:
-    """Part an object from what is never returned in it, by path (RFC 7643 §7)."""
+    """Part an object, and the objects in it, from what is never returned."""
     kept: Resource = {}
     secret: dict[str, Any] = {}
     for name, item in value.items():
@@ -1969,7 +1984,18 @@ def split_secrets(
 # === 8. PATCH (RFC 7644 §3.5.2): apply_patch ===
 #
 # Each operation makes a new resource from the one before; what was there is never
-# changed, so "if any of the operations fails, the whole request fails" costs nothing.
+# changed, so a request that fails has nothing to restore. What becomes of a target:
+#
+#                      add                     replace                 remove
+#   one value          is set                  is set                  is unassigned
+#   complex value      sub-attributes merge    sub-attributes merge    is unassigned
+#   many values        append what is new      are exchanged           are unassigned
+#   selected elements  each merges             each merges             each goes
+#   nothing selected   Entra: is made          noTarget                nothing to do
+#   no path            each member by itself   each member by itself   noTarget
+#
+# `Patch.apply` finds the kind of target, `Patch.change` checks that it may be changed,
+# `update` makes the change at the end of a path, and `OPERATIONS` say which one.
 
 Change = Callable[[Attribute, Any], Any]
 """Answers the new value of an attribute from its old one."""
@@ -2603,25 +2629,36 @@ class Selection:
         return bool(self.attributes or self.excluded)
 
     def names(self, type: ResourceType, gate: Gate) -> Names:
-        """Find the attributes of a resource type that are named; others are ignored.
-
-        What is always returned is among the attributes that are shown, and not among
-        those that are not.
-        """
-        names: Names = {}
-        for text in self.attributes or self.excluded:
-            chain = find_name(text, type, gate) or ()
-            parts = [chain] if chain else []
-            if self.excluded and chain and "always" in chain[-1].marks:
-                parts = [(*chain, each) for each in chain[-1].attributes.values()]
-            for part in parts:
-                if self.attributes or part[-1].returned != "always":
-                    add_name(names, part)
-        for attribute in type.marked["always"] if self.attributes else ():
-            for chain in walk({attribute.name: attribute}):
-                if chain[-1].returned == "always":
-                    add_name(names, chain)
+        """Find the attributes of a resource type that are named; others are ignored."""
+        names, met = find_names(self, type, gate.accepted)
+        gate.join(met)
         return names
+
+
+@lru_cache(maxsize=256)  # clients name the same attributes in every request
+def find_names(
+    selection: Selection, type: ResourceType, accepted: frozenset[str]
+) -> tuple[Names, Gate]:
+    """Find what a selection names, and the deviations in it.
+
+    What is always returned is among the attributes that are shown, and not among those
+    that are not.
+    """
+    names: Names = {}
+    gate = Gate(accepted)
+    for text in selection.attributes or selection.excluded:
+        chain = find_name(text, type, gate) or ()
+        parts = [chain] if chain else []
+        if selection.excluded and chain and "always" in chain[-1].marks:
+            parts = [(*chain, each) for each in chain[-1].attributes.values()]
+        for part in parts:
+            if selection.attributes or part[-1].returned != "always":
+                add_name(names, part)
+    for attribute in type.marked["always"] if selection.attributes else ():
+        for chain in walk({attribute.name: attribute}):
+            if chain[-1].returned == "always":
+                add_name(names, chain)
+    return names, gate
 
 
 def find_name(text: str, type: ResourceType, gate: Gate) -> Chain | None:
@@ -3064,7 +3101,7 @@ class Directory:
                     self.store.erase(type, resource["id"])
             self.rendered, self.links = {}, {}
 
-    def remove(self, type: ResourceType, resource: Resource) -> None:
+    def delete(self, type: ResourceType, resource: Resource) -> None:
         """Remove a resource, and from every group that it is a member of.
 
         Choice: a single reference to it, such as `manager`, stays and dangles.
@@ -3253,9 +3290,13 @@ def encode(value: Any) -> bytes:
     return JSON.encode(value).encode()
 
 
+UNRESERVED = re.compile(r"[A-Za-z0-9._~-]+", re.A)
+
+
 def locate(base: str, type: ResourceType, id: str) -> str:
     """Answer the URI of a resource (RFC 7643 §3.1 "location")."""
-    return f"{base}{type.endpoint}/{quote(id, safe='')}"
+    path = id if UNRESERVED.fullmatch(id) else quote(id, safe="")
+    return f"{base}{type.endpoint}/{path}"
 
 
 def path_to(chain: Chain) -> AttrPath:
@@ -3356,7 +3397,7 @@ def create_resource(
     """
     resource = read_resource(type, payload, gate)
     check_required(type, resource)
-    resource, secret = split_secrets(type.attributes, resource)
+    resource, secret = part_secrets(type, resource)
     with directory.store.lock:
         resource["id"] = id or unused_id(directory)
         resource = settle_references(directory, type, {}, resource, gate)
@@ -3398,10 +3439,12 @@ def replace_resource(
     Raises NotFoundException, PreconditionFailedException, InvalidValueException,
     MutabilityException, UniquenessException (409), or what the gate refuses.
     """
+    directory.read(type, id)  # 404 comes before what is wrong with the payload
+    sent = read_resource(type, payload, gate)
     with directory.store.lock:
         old = directory.read(type, id)
         condition(old)
-        new = read_resource(type, payload, gate)
+        new = sent
         fixed = (*type.marked["readOnly"], *type.marked["immutable"])
         required = type.marked["required"]
         check_required_within(
@@ -3453,7 +3496,7 @@ def delete_resource(
     with directory.store.lock:
         resource = directory.read(type, id)
         condition(resource)
-        directory.remove(type, resource)
+        directory.delete(type, resource)
 
 
 def commit(
@@ -3467,7 +3510,7 @@ def commit(
 
     A secret is not kept, so that writing one always counts as a change.
     """
-    new, secret = split_secrets(type.attributes, new)
+    new, secret = part_secrets(type, new)
     if secret and not directory.provider.supports("changePassword"):
         raise MutabilityException(
             detail=f"{', '.join(secret)}: changePassword is not supported "
@@ -4012,7 +4055,10 @@ class BulkJob:
             if named and bulk_id and bulk_id not in self.places:
                 self.places[bulk_id] = place
                 self.ids[bulk_id] = unused_id(directory)
-        self.references = [bulk_ids_in(each, self.places) for each in sent]
+        self.references = [
+            bulk_ids_in(each, self.places) if "bulkId:" in JSON.encode(each) else []
+            for each in sent
+        ]
 
     def execute(self, fail_on: float) -> list[Resource]:
         """Carry out the operations until too many have failed; answer their results."""
@@ -4347,7 +4393,7 @@ def discovery_documents(
             }
             for each in types
         },
-        "Schemas": {each["id"]: complete_schema(each) for each in schemas},
+        "Schemas": {each["id"]: spell_out_schema(each) for each in schemas},
     }
 
 
@@ -4417,7 +4463,7 @@ class Request:
                 415, f"A body must be {MEDIA_TYPE}, not '{clip(media_type)}' (§3.8)."
             )
         most = limit or self.application.max_body
-        content = read_body(self.environ, most, name or "the limit of a body")
+        content = read_content(self.environ, most, name or "the limit of a body")
         return parse_json(content, self.gate)
 
     def preconditions(self) -> Preconditions:
@@ -4427,7 +4473,7 @@ class Request:
         return Preconditions(self.header("If-Match"), self.header("If-None-Match"))
 
 
-def read_body(environ: Mapping[str, Any], limit: int, name: str) -> bytes:
+def read_content(environ: Mapping[str, Any], limit: int, name: str) -> bytes:
     """Answer the body, however it is framed.
 
     Raises StatusException, 400 when it was cut off, 411, 413 over the limit.
@@ -4627,7 +4673,7 @@ def entity_tag(request: Request, resource: Resource) -> list[tuple[str, str]]:
 # === 18. Who may ask (RFC 7644 §2): authenticate ===
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)  # secrets are printed nowhere
 class Credentials:
     """What opens the door: bearer tokens, tokens of users, names and passwords."""
 
@@ -5080,37 +5126,34 @@ TENANT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.A)
 EXPOSED = "ETag, Location, Scim-Deviation"
 
 
+@dataclass(eq=False, repr=False)
 class Application:
     """A WSGI application (PEP 3333), made by `create_app`."""
 
-    def __init__(
-        self,
-        provider: Provider,
-        documents: dict[str, dict[str, Resource]],
-        new_store: Callable[[Iterable[ResourceType], str], Store],
-        credentials: Credentials,
-        accepted: frozenset[str],
-    ) -> None:
-        self.provider = provider
-        self.documents = documents
-        self.new_store = new_store
-        self.credentials = credentials
-        self.accepted = accepted
-        self.endpoints = {x.endpoint[1:]: x for x in provider.types.values()}
+    provider: Provider
+    documents: dict[str, dict[str, Resource]]
+    new_store: Callable[[Iterable[ResourceType], str], Store]
+    credentials: Credentials
+    accepted: frozenset[str]
+    dynamic: bool
+    me: str | None
+    prefix: tuple[str, ...]
+    base_url: str | None
+    reverse_proxy: bool
+    cors_origins: tuple[str, ...]
+    hostname: str | None
+    max_body: int
+
+    def __post_init__(self) -> None:
+        self.endpoints = {x.endpoint[1:]: x for x in self.provider.types.values()}
         self.directories: dict[str, Directory] = {}
         self.provisional: WeakValueDictionary[str, Directory] = WeakValueDictionary()
         self.lock = threading.Lock()
-        self.journal = Journal(provider.now)
-        # What `create_app` sets.
-        self.dynamic = False
-        self.me: str | None = None
-        self.prefix: tuple[str, ...] = ()
-        self.base_url: str | None = None
-        self.reverse_proxy = False
-        self.cors_origins: tuple[str, ...] = ()
-        self.hostname: str | None = None
-        self.is_guarded = False
-        self.max_body = self.largest_body = MAX_BODY
+        self.journal = Journal(self.provider.now)
+        bulk: int = self.provider.configuration["bulk"]["maxPayloadSize"]
+        self.largest_body = max(self.max_body, bulk)
+        anonymous = self.hostname is not None and not self.credentials
+        self.is_guarded = anonymous and is_loopback(self.hostname or "")
 
     # --- directories
 
@@ -5170,9 +5213,8 @@ class Application:
                 return found, segments[1:]
             if method != "POST" or segments[-1] == ".search":
                 store = Store(self.provider.types.values())
-                return Directory(self.provider, store, name, self.accepted), segments[
-                    1:
-                ]
+                empty = Directory(self.provider, store, name, self.accepted)
+                return empty, segments[1:]
             if len(self.directories) >= MAX_TENANTS:
                 raise ForbiddenException(
                     detail=f"There are {MAX_TENANTS} tenants, and no more are made."
@@ -5439,25 +5481,20 @@ def create_app(
         key=secrets.token_bytes(32),
     )
     app = Application(
-        provider,
-        discovery_documents(configuration, schema_documents, type_documents),
-        store,
-        credentials,
-        accepted_codes(tolerance, accept, refuse),
+        provider=provider,
+        documents=discovery_documents(configuration, schema_documents, type_documents),
+        new_store=store,
+        credentials=credentials,
+        accepted=accepted_codes(tolerance, accept, refuse),
+        dynamic=dynamic_tenants,
+        me=me,
+        prefix=check_prefix(prefix, provider),
+        base_url=check_base_url(base_url),
+        reverse_proxy=reverse_proxy,
+        cors_origins=tuple(map(check_cors_origin, cors_origins)),
+        hostname=hostname,
+        max_body=max_body,
     )
-    app.dynamic, app.me, app.reverse_proxy = dynamic_tenants, me, reverse_proxy
-    app.hostname, app.max_body = hostname, max_body
-    app.largest_body = max(max_body, configuration["bulk"]["maxPayloadSize"])
-    anonymous = hostname is not None and not credentials
-    app.is_guarded = anonymous and is_loopback(hostname or "")
-    app.cors_origins = tuple(map(check_cors_origin, cors_origins))
-    app.prefix = check_prefix(prefix)
-    if {each.lower() for each in app.prefix} & {
-        *RESERVED,
-        *map(str.lower, app.endpoints),
-    }:
-        raise ValueError(f"the prefix '{clip(prefix)}' has the name of an endpoint")
-    app.base_url = check_base_url(base_url)
     named = tenants if isinstance(tenants, Mapping) else {name: {} for name in tenants}
     for name, options in named.items():
         codes = accepted_codes(
@@ -5473,12 +5510,18 @@ def create_app(
     return app
 
 
-def check_prefix(prefix: str) -> tuple[str, ...]:
+def check_prefix(prefix: str, provider: Provider) -> tuple[str, ...]:
     """Answer the segments of a prefix. Raises ValueError."""
     segments = prefix.strip("/").split("/")
-    if not URL_PATH.fullmatch(prefix.rstrip("/")) or {".", ".."} & {*segments}:
-        raise ValueError(f"the prefix '{clip(prefix)}' is no path such as /scim/v2")
-    return tuple(prefix.strip("/").split("/")) if prefix.strip("/") else ()
+    taken = {".", "..", *RESERVED}
+    taken |= {each.endpoint[1:].lower() for each in provider.types.values()}
+    if not URL_PATH.fullmatch(prefix.rstrip("/")) or taken & {
+        x.lower() for x in segments
+    }:
+        raise ValueError(
+            f"the prefix '{clip(prefix)}' is no path such as /scim/v2, or an endpoint"
+        )
+    return tuple(filter(None, segments))
 
 
 def check_cors_origin(origin: str) -> str:
@@ -5886,6 +5929,7 @@ class Server(ThreadingMixIn, WSGIServer):
         self.hostname = hostname
         self.connections: set[Connection] = set()
         self.connections_lock = threading.Lock()
+        self.most_connections = min(MAX_CONNECTIONS, most_files() - 100)
         if ":" in hostname:
             self.address_family = socket.AF_INET6
         super().__init__((hostname.strip("[]"), port), Connection)
@@ -5942,7 +5986,7 @@ class Server(ThreadingMixIn, WSGIServer):
         """Count a connection; of too many, end the one that waits longest."""
         with self.connections_lock:
             self.connections.add(connection)
-            if len(self.connections) <= MAX_CONNECTIONS:
+            if len(self.connections) <= self.most_connections:
                 return
             waiting = [x for x in self.connections if x.waiting_since is not None]
             waiting.sort(key=lambda each: each.waiting_since or 0.0)
@@ -5970,6 +6014,16 @@ class Server(ThreadingMixIn, WSGIServer):
             connections = list(self.connections)
         for each in connections:
             hang_up(each.connection)
+
+
+def most_files() -> int:
+    """Answer how many files and sockets this process may have open."""
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return MAX_CONNECTIONS + 100
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return soft if soft > 200 else 200
 
 
 def hang_up(connection: socket.socket) -> None:
@@ -6198,7 +6252,7 @@ def load_resource(directory: Directory, sent: Any) -> None:
     items.pop("schemas", None)
     resource = read_object(writable, items, "", Gate(EVERY_CODE))
     check_required_within(type.marked["required"], resource, stored=True)
-    resource, secret = split_secrets(type.attributes, resource)
+    resource, secret = part_secrets(type, resource)
     check_unique(directory, type, {}, resource | {"id": id})
     now = directory.provider.now()
     stamps = {
