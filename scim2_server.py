@@ -2139,10 +2139,8 @@ class Patch:
         quiet = Gate(self.gate.accepted - {"unqualified-attribute"})
         try:
             path = parse_path(name, quiet)
-            known = self.find(path, quiet) is not None
-        except (InvalidPathException, InvalidFilterException):
-            known = False
-        if not known:
+            self.find(path, quiet)
+        except (InvalidPathException, InvalidFilterException, LookupError):
             meet_unknown(name, part.value, "value", self.gate)
             return resource
         self.gate.meet("path-as-key", f"value: '{clip(name, 200)}'")
@@ -2152,46 +2150,33 @@ class Patch:
         self, resource: Resource, path: AttrPath | ValuePath, operation: Operation
     ) -> Resource:
         """Carry out an operation at a path, once its names are found in the schema."""
-        chain = self.find(path, self.gate)
-        if chain is None:
-            self.gate.meet("unknown-path", self.unknown(path))
+        try:
+            chain = self.find(path, self.gate)
+        except LookupError as error:
+            self.gate.meet("unknown-path", str(error))
             return resource
-        if isinstance(path, AttrPath):
-            return self.change(resource, chain, None, operation)
-        return self.change(resource, chain, path, operation)
+        selected = path if isinstance(path, ValuePath) else None
+        return self.change(resource, chain, selected, operation)
 
-    def find(self, path: AttrPath | ValuePath, gate: Gate) -> Chain | None:
-        """Find the target of a path; None when any of its names is unknown."""
-        if isinstance(path, AttrPath):
-            return resolve(path, self.type, gate, InvalidPathException)
-        chain = resolve(path.path, self.type, gate, InvalidPathException)
+    def find(self, path: AttrPath | ValuePath, gate: Gate) -> Chain:
+        """Find the target of a path.
+
+        Raises LookupError that says which of its names no schema declares.
+        """
+        place = path.path if isinstance(path, ValuePath) else path
+        chain = resolve(place, self.type, gate, InvalidPathException)
         if chain is None:
-            return None
-        scope = bracket_scope(chain[-1])
-        for name, _ in paths_of(path.filter):
-            if resolve(name, scope, gate, InvalidFilterException) is None:
-                return None
-        if not path.sub:
+            raise LookupError(unknown_name(place, [self.type]))
+        if isinstance(path, AttrPath):
             return chain
-        sub = chain[-1].attributes.get(path.sub.lower())
-        return (*chain, sub) if sub else None
-
-    def unknown(self, path: AttrPath | ValuePath) -> str:
-        """Say which name of a path no schema declares."""
-        if isinstance(path, AttrPath):
-            return unknown_name(path, [self.type])
-        chain = resolve(path.path, self.type, self.gate, InvalidPathException)
-        if chain is None:
-            return unknown_name(path.path, [self.type])
         scope = bracket_scope(chain[-1])
         names = [name for name, _ in paths_of(path.filter)]
         names += [AttrPath(None, path.sub, None)] if path.sub else []
-        lost = next(
-            name
-            for name in names
-            if resolve(name, scope, self.gate, InvalidFilterException) is None
-        )
-        return f"{unknown_name(lost, [scope])} within '{clip(path.path)}'"
+        for name in names:
+            below = resolve(name, scope, gate, InvalidFilterException)
+            if below is None:
+                raise LookupError(f"{unknown_name(name, [scope])} within '{place}'")
+        return (*chain, scope.attributes[path.sub.lower()]) if path.sub else chain
 
     def change(
         self,
@@ -6102,10 +6087,12 @@ class Journal:
 
     def record(self, environ: Mapping[str, Any], name: str, gate: Gate) -> None:
         """Count a request of a client: its User-Agent, else the token's name."""
-        client = clip(environ.get("HTTP_USER_AGENT") or name or "anonymous", 200)
+        client = environ.get("HTTP_USER_AGENT") or name or "anonymous"
         with self.lock:
-            if client not in self.requests and len(self.requests) >= MAX_CLIENTS:
-                client = "others"
+            if client not in self.requests:
+                client = clip(client, 200)
+                if client not in self.requests and len(self.requests) >= MAX_CLIENTS:
+                    client = "others"
             self.requests[client] = self.requests.get(client, 0) + 1
             if gate.met or gate.refused:
                 self.count(client, environ, gate)
