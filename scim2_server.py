@@ -6288,7 +6288,38 @@ class OneLineParser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {line}\n")
 
 
-SECRET_HELP = "or @FILE or env:NAME, where it is read from"
+# An option, what it takes (with "..." if it can be repeated), and what it is for.
+OPTIONS = """
+--schema SCHEMA...  serve the schemas of this JSON file (one or a list) or folder
+    instead of the built-in ones, which the word "default" stands for
+--resource-type RESOURCE_TYPE...  the same for resource types
+--service-provider-config FILE  capabilities and limits, merged over the default
+--bearer-token BEARER_TOKEN...  admit this token; none at all admits everyone. This and
+    other secrets may be @FILE or env:NAME, from where they are read
+--user-token USERNAME=TOKEN...  admit this token, as the /Me of this user
+--basic-auth USER:PASSWORD...  admit this name and password, as the /Me of this user
+--me USERNAME  who is /Me for everyone else
+--hostname HOSTNAME  listen on this name or address (127.0.0.1)
+--port PORT  listen on this port (8080); 0 is any free one
+--prefix PATH  what all paths begin with (/v2)
+--base-url URL  what all Locations begin with, the prefix included
+--reverse-proxy  believe Forwarded and X-Forwarded-Proto, -Host, -Port, -Prefix
+--certfile FILE  serve HTTPS with this certificate
+--keyfile FILE  the key of the certificate, if it is not in the same file
+--cors-origin ORIGIN...  admit web pages of this origin
+--tenant NAME[=TOLERANCE]...  serve a directory of its own below /NAME
+--dynamic-tenants  serve a directory below any name, which the first write makes
+--max-body BYTES  the largest body of a request (10 MiB)
+--tolerance LEVEL  how far to bear with clients: strict, standard (so by
+    default) or lenient
+--accept CODE...  accept this deviation, whatever the tolerance
+--refuse CODE...  refuse this deviation, whatever the tolerance
+--report FILE  write at exit what clients did wrong, as JSON if the name ends so
+--fail-on-deviation  exit with status 3 if a client did anything wrong
+--dump-resources DUMP_RESOURCES  write all resources to this JSON file at exit
+--load-resources FILE  read such a dump at start
+--verbose  log a line for each request
+"""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -6297,68 +6328,24 @@ def build_parser() -> argparse.ArgumentParser:
         prog="scim2_server.py",
         description="A SCIM 2.0 service provider (RFC 7643, RFC 7644, RFC 9865).",
     )
-    option = parser.add_argument
-    documents = "a JSON file with one or a list, a folder of them, or 'default'"
-    option("--schema", action="append", help=f"serve these schemas: {documents}")
-    option("--resource-type", action="append", help=f"and resource types: {documents}")
-    option("--service-provider-config", metavar="FILE", help="capabilities and limits")
-    option("--bearer-token", action="append", help=f"admit it; {SECRET_HELP}")
-    option(
-        "--user-token",
-        action="append",
-        metavar="USERNAME=TOKEN",
-        help=f"admit it, as the /Me of this user; TOKEN {SECRET_HELP}",
-    )
-    option(
-        "--basic-auth",
-        action="append",
-        metavar="USER:PASSWORD",
-        help=f"admit it; {SECRET_HELP}",
-    )
-    option("--me", metavar="USERNAME", help="the user who is /Me")
-    option(
-        "--hostname",
-        type=host_name,
-        default="127.0.0.1",
-        help="listen here (%(default)s)",
-    )
-    option("--port", type=port_number, default=8080, help="(%(default)s; 0 is any)")
-    option("--prefix", default="/v2", help="of all paths (%(default)s)")
-    option(
-        "--base-url", metavar="URL", help="that Locations begin with, prefix and all"
-    )
-    option("--reverse-proxy", action="store_true", help="believe X-Forwarded-*")
-    option("--certfile", metavar="FILE", help="serve HTTPS with this certificate")
-    option("--keyfile", metavar="FILE", help="and this key")
-    option(
-        "--cors-origin",
-        action="append",
-        metavar="ORIGIN",
-        help="admit web pages of this origin",
-    )
-    option(
-        "--tenant",
-        action="append",
-        metavar="NAME[=TOLERANCE]",
-        help="serve a directory of its own below /NAME",
-    )
-    option("--dynamic-tenants", action="store_true", help="the first write makes one")
-    option(
-        "--max-body",
-        type=positive,
-        default=MAX_BODY,
-        metavar="BYTES",
-        help="of a request (%(default)s)",
-    )
-    option("--tolerance", default="standard", help=f"{', '.join(TOLERANCES)}")
-    option("--accept", action="append", metavar="CODE", help="this deviation, too")
-    option("--refuse", action="append", metavar="CODE", help="this deviation")
-    option("--report", metavar="FILE", help="write at exit what clients did wrong")
-    option("--fail-on-deviation", action="store_true", help="exit with 3 if any did")
-    option("--dump-resources", metavar="FILE", help="write all resources at exit")
-    option("--load-resources", metavar="FILE", help="read such a dump at start")
-    option("--verbose", action="store_true", help="log a line for each request")
-    option("--version", action="version", version=f"scim2_server.py {__version__}")
+    typed = {"--hostname": host_name, "--port": port_number, "--max-body": positive}
+    for row in re.split(r"\n(?=--)", OPTIONS.strip()):
+        usage, _, purpose = " ".join(row.split("\n    ")).partition("  ")
+        name, _, value = usage.partition(" ")
+        if not value:
+            parser.add_argument(name, action="store_true", help=purpose)
+            continue
+        parser.add_argument(
+            name,
+            metavar=value.removesuffix("..."),
+            action="append" if value.endswith("...") else "store",
+            type=typed.get(name, str),
+            help=purpose + " (repeatable)" * value.endswith("..."),
+        )
+    version = f"scim2_server.py {__version__}"
+    parser.add_argument("--version", action="version", version=version)
+    parser.set_defaults(hostname="127.0.0.1", port=8080, prefix="/v2")
+    parser.set_defaults(max_body=MAX_BODY, tolerance="standard")
     return parser
 
 
