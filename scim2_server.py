@@ -832,6 +832,14 @@ def read_elements(
     return elements or None
 
 
+def distinct(attribute: Attribute, elements: list[Any]) -> list[Any]:
+    """Answer the elements without those that are the same as an earlier one."""
+    found: dict[Any, Any] = {}
+    for each in elements:
+        found.setdefault(identity(attribute, each), each)
+    return list(found.values())
+
+
 def identity(attribute: Attribute, element: Any) -> Any:
     """Answer what tells whether two elements are the same.
 
@@ -1796,7 +1804,7 @@ SortKey = tuple[bool, bool, Any]
 UNASSIGNED: SortKey = (True, False, 0)
 
 
-SORTED_LENGTH = 1000  # characters that sorting looks at: a cursor holds them
+SORTED_LENGTH = 1000  # characters. Choice: sorting looks at no more; a cursor has them
 
 
 def sort_key(chain: Chain) -> Callable[[Resource], SortKey]:
@@ -2342,6 +2350,8 @@ class Patch:
                     attribute, elements[place], below, change
                 )
             kept = [each for each in elements if not is_unassigned(each)]
+            if operation.op != "remove" or below:
+                kept = distinct(attribute, kept)
             if not kept:
                 remove(attribute, old)
             return kept
@@ -2424,7 +2434,7 @@ def update(container: Resource, chain: Chain, change: Change) -> Resource:
         new = change(attribute, old)
     elif attribute.multi_valued:
         new = [update(each, tuple(rest), change) for each in old or [{}]]
-        new = [each for each in new if each]
+        new = distinct(attribute, [each for each in new if each])
     else:
         new = update(old or {}, tuple(rest), change)
     if new is old:
@@ -2506,7 +2516,9 @@ def union(attribute: Attribute, old: list[Any], value: list[Any]) -> list[Any]:
         if place == len(result):
             result.append(each)
         elif attribute.is_complex:
-            result[place] = {**result[place], **each}
+            merged = {**result[place], **each}
+            check_immutable(attribute.attributes.values(), result[place], merged)
+            result[place] = merged
     return result
 
 
@@ -2634,10 +2646,11 @@ def find_names(
     for text in selection.attributes or selection.excluded:
         chain = find_name(text, type, gate) or ()
         parts = [chain] if chain else []
-        if selection.excluded and chain and "always" in chain[-1].marks:
-            parts = [(*chain, each) for each in chain[-1].attributes.values()]
-        for part in parts:
-            if selection.attributes or part[-1].returned != "always":
+        while parts:
+            part = parts.pop()
+            if selection.excluded and "always" in part[-1].marks:
+                parts += [(*part, each) for each in part[-1].attributes.values()]
+            else:
                 add_name(names, part)
     for attribute in type.marked["always"] if selection.attributes else ():
         for chain in walk({attribute.name: attribute}):
@@ -2881,7 +2894,8 @@ class Store:
         before, after = old.get(name), new.get(name)
         if before == after:
             return
-        if chain[0].multi_valued and chain[0].refers:  # long lists change a little
+        if chain[0].multi_valued and chain[0].refers and chain[-1].name == "value":
+            # long lists change a little
             before, after = difference(before or [], after or [])
         gone = index_keys(chain, {name: before}) if before else set()
         come = index_keys(chain, {name: after}) if after else set()
@@ -3549,7 +3563,8 @@ def settle_references(
             _, come = difference(before or [], after)
             settled = {id(each): settle(each) for each in come}
             if any(settled[id(each)] is not each for each in come):
-                new = assign(new, name, [settled.get(id(x), x) for x in after])
+                whole = [settled.get(id(each), each) for each in after]
+                new = assign(new, name, distinct(attribute, whole))
         else:
             new = map_values(new, chain, settle)
     return new
@@ -3568,7 +3583,10 @@ def settle_reference(
             endpoint = directory.provider.types[name].endpoint
             id = id_in(element["$ref"], gate.base, endpoint)
             if id is not None and directory.find(id, [name]):
-                return {"value": id}
+                rest = {key: x for key, x in element.items() if key != "$ref"}
+                return {"value": id, **rest}
+            if id is not None:
+                gate.meet("dangling-reference", f"{attribute.path}: '{clip(id)}'")
     id = element.get("value")
     if id is None or id in known or id in gate.promised:
         return element
@@ -3745,8 +3763,8 @@ def read_integer(sent: Mapping[str, Any], name: str) -> int | None:
     """Answer a parameter that is an integer."""
     value = sent.get(name)
     if isinstance(sent, Parameters) and value is not None:
-        if re.fullmatch(r"-?[0-9]+", value):
-            return int(value[:20])
+        if match := re.fullmatch(r"(-?)0*([0-9]+)", value):
+            return int(match[1] + match[2][:20])  # more digits are as large as any
     elif value is None or (isinstance(value, int) and not isinstance(value, bool)):
         return value
     raise InvalidValueException(detail=f"'{name}' must be an integer: '{clip(value)}'.")
@@ -4054,6 +4072,9 @@ class BulkJob:
             failed = sum("response" in each for each in self.results.values())
             if failed >= fail_on:
                 break
+        for others in list(self.relying.values()):  # on what is not done any more
+            for other in others:
+                self.undo(other)
         return [self.results[place] for place in sorted(self.results)]
 
     def order(self) -> list[int]:
@@ -4611,7 +4632,6 @@ class Preconditions:
 
 
 ENTITY_TAG = re.compile(r'(?:W/)?"([^"]*)"')
-ENTITY_TAGS = re.compile(rf"\s*{ENTITY_TAG.pattern}(?:\s*,\s*{ENTITY_TAG.pattern})*\s*")
 
 
 def is_listed(version: str, tags: str) -> bool:
@@ -4621,11 +4641,12 @@ def is_listed(version: str, tags: str) -> bool:
     """
     if tags.strip() == "*":
         return True
-    if not ENTITY_TAGS.fullmatch(tags):
+    found = ENTITY_TAG.findall(tags)
+    if not found or ENTITY_TAG.sub("", tags).strip(" \t,"):
         raise StatusException(
             400, f"No entity tag in quotes, as in {version}: {clip(tags)}."
         )
-    return version[3:-1] in ENTITY_TAG.findall(tags)
+    return version[3:-1] in found
 
 
 def show_resource(
@@ -5200,7 +5221,7 @@ class Application:
                 store = Store(self.provider.types.values())
                 empty = Directory(self.provider, store, name, self.accepted)
                 return empty, segments[1:]
-            if len(self.directories) >= MAX_TENANTS:
+            if len({*self.directories, *self.provisional}) >= MAX_TENANTS:
                 raise ForbiddenException(
                     detail=f"There are {MAX_TENANTS} tenants, and no more are made."
                 )
@@ -5663,6 +5684,7 @@ class Connection(BaseHTTPRequestHandler):
             except TimeoutError:
                 return None
         self.deadline = time.monotonic() + REQUEST_TIMEOUT
+        self.is_head = self.buffer.startswith(b"HEAD ")
         while (end := self.buffer.find(b"\r\n\r\n")) < 0:
             check_head_size(self.buffer)
             if STRAY.search(self.buffer.removesuffix(b"\r")):
@@ -5671,8 +5693,8 @@ class Connection(BaseHTTPRequestHandler):
             if not received:
                 return None  # cut off: nothing is carried out
             self.buffer = (self.buffer + received).lstrip(b"\r\n")
+            self.is_head = self.buffer.startswith(b"HEAD ")
         head, self.buffer = self.buffer[:end], self.buffer[end + 4 :]
-        self.is_head = head.startswith(b"HEAD ")
         check_head_size(head)
         return head
 
@@ -5914,7 +5936,9 @@ class Server(ThreadingMixIn, WSGIServer):
         self.hostname = hostname
         self.connections: set[Connection] = set()
         self.connections_lock = threading.Lock()
-        self.most_connections = min(MAX_CONNECTIONS, most_files() - 100)
+        self.most_connections = min(
+            MAX_CONNECTIONS, max(most_files() - 100, most_files() // 2)
+        )
         if ":" in hostname:
             self.address_family = socket.AF_INET6
         super().__init__((hostname.strip("[]"), port), Connection)
@@ -6008,7 +6032,7 @@ def most_files() -> int:
     except ImportError:
         return MAX_CONNECTIONS + 100
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return soft if soft > 200 else 200
+    return MAX_CONNECTIONS + 100 if soft == resource.RLIM_INFINITY else soft
 
 
 def hang_up(connection: socket.socket) -> None:

@@ -435,3 +435,90 @@ def test_a_cursor_fits_into_a_url(client: Client) -> None:
         client.user(f"u{number}", title="é" * 20_000 + str(number))
     reply = client.get("/Users", sortBy="title", count=1, cursor="")
     assert len(reply["nextCursor"]) < 8_000
+
+
+def test_a_job_that_ends_in_the_middle_of_a_circle(client: Client) -> None:
+    """failOnErrors leaves no reference to what is not made (RFC 7644 §3.7.1)."""
+
+    def post(path: str, id: str, **data: Any) -> dict[str, Any]:
+        return {"method": "POST", "path": path, "bulkId": id, "data": data}
+
+    def group(id: str, *members: str) -> dict[str, Any]:
+        values = [{"value": f"bulkId:{each}"} for each in members]
+        return post("/Groups", id, schemas=[GROUP], displayName=id, members=values)
+
+    job = [group("a", "b", "x"), group("b", "a"), post("/Users", "x", schemas=[USER])]
+    body = {"schemas": [PATCH_OP.replace("PatchOp", "BulkRequest")], "failOnErrors": 1}
+    reply = client.post("/Bulk", body | {"Operations": job})
+    assert {each["status"] for each in reply["Operations"]} <= {"400", "409"}
+    assert client.get("/")["totalResults"] == 0
+
+
+def test_a_reference_by_url_that_is_there(client: Client) -> None:
+    """It is the same as by id: no change, and no second element (RFC 7643 §2.4)."""
+    ann = client.user("ann")["id"]
+    ref = f"http://localhost/v2/Users/{ann}"
+    members = [{"value": ann}, {"$ref": ref}]
+    body = {"schemas": [GROUP], "displayName": "g", "members": members}
+    made = client.post("/Groups", body)
+    path = f"/Groups/{made['id']}"
+    assert len(made["members"]) == 1
+    assert client.put(path, body).json == made.json
+    assert client.patch(path, change("add", "members", value=members[1:])).json == (
+        made.json
+    )
+
+
+def test_what_stands_beside_a_reference(make_client: MakeClient) -> None:
+    """Other sub-attributes are kept, unique, found and immutable (RFC 7643 §2.2)."""
+    subs = [
+        {"name": "value", "type": "string"},
+        {"name": "$ref", "type": "reference", "referenceTypes": ["Team"]},
+        {"name": "note", "type": "string", "uniqueness": "server"},
+        {"name": "badge", "type": "string", "mutability": "immutable"},
+    ]
+    members = {"name": "members", "type": "complex", "multiValued": True}
+    client = make_client(**schema(members | {"subAttributes": subs}, name="Team"))
+    inner = client.post("/Teams", {})["id"]
+    ref = f"http://localhost/v2/Teams/{inner}"
+    sent = {"members": [{"$ref": ref, "note": "n1", "badge": "A"}]}
+    made = client.post("/Teams", sent)
+    shown = {"value": inner, "$ref": ref, "note": "n1", "badge": "A"}
+    assert made["members"] == [shown]
+    path = f"/Teams/{made['id']}"
+    note = change("replace", f'members[value eq "{inner}"].note', value="n2")
+    assert client.patch(path, note)["members"] == [shown | {"note": "n2"}]
+    assert client.get("/Teams", filter='members.note eq "n2"')["totalResults"] == 1
+    assert_error(
+        client.post("/Teams", {"members": [{"note": "n2"}]}), 409, "uniqueness"
+    )
+    again = change("add", "members", value=[{"value": inner, "badge": "B"}])
+    assert_error(client.patch(path, again), 400, "mutability")
+
+
+def test_elements_that_become_equal(make_client: MakeClient) -> None:
+    """They are one then, and a dump loads as it is (RFC 7643 §2.4)."""
+    options = schema({"name": "tags", "type": "string", "multiValued": True})
+    app = create_app(**options)
+    made = Client(app).post("/Things", {"tags": ["a", "b"]})
+    replace = change("replace", 'tags[value eq "a"]', value="b")
+    assert Client(app).patch(f"/Things/{made['id']}", replace)["tags"] == ["b"]
+    assert create_app(**options, resources=app.dump()).dump() == app.dump()
+
+
+@pytest.mark.parametrize("second", [b"GET /v2/Users HTTP/1.1\n\n", b"G" * 70_000])
+def test_a_refusal_after_head(second: bytes) -> None:
+    """It has the body that its length announces (RFC 9110 §9.3.2)."""
+    with running_server() as server, Wire(server.url) as wire:
+        wire.send(b"HEAD /v2/Users HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert wire.answer("HEAD").status == 200
+        assert_error(wire.send(second).answer(), 414 if len(second) > 99 else 400)
+
+
+def test_numbers_with_zeros_and_empty_tags(client: Client) -> None:
+    """Leading zeros and empty list elements are no fault (RFC 9110 §5.6.1)."""
+    ann = client.user("ann")
+    reply = client.get("/Users", count="0" * 30 + "5", startIndex="0" * 30 + "1")
+    assert (reply["startIndex"], reply["itemsPerPage"]) == (1, 1)
+    tags = {"If-None-Match": f', "x",, {ann["meta"]["version"]}'}
+    assert client.request("GET", f"/Users/{ann['id']}", headers=tags).status == 304
