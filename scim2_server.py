@@ -3904,7 +3904,7 @@ class Matches:
         configuration = self.directory.provider.configuration
         most = configuration["pagination"]["maxPageSize"]
         count = self.query.count
-        if count is not None and not 0 <= count <= most:
+        if count is not None and count > most:  # below 0 is 0, as by index (Table 1)
             raise InvalidCountException(
                 detail=f"With a cursor 'count' is 0 to {most}, not {clip(count, 20)} "
                 "(RFC 9865 §2.1)."

@@ -94,7 +94,14 @@ def check(operation: Operation, result: Operation) -> None:
 def bulk(client: Client, *operations: Operation, **message: Any) -> list[Operation]:
     """Run a job, check every result, and answer them in the order of the request."""
     body = {"schemas": [BULK], **message, "Operations": list(operations)}
-    reply = client.post("/Bulk", body)
+    return run(client, json.dumps(body))
+
+
+def run(client: Client, body: str) -> list[Operation]:
+    """Run the job that is spelled so, and check every result."""
+    message = json.loads(body)
+    operations = message["Operations"]
+    reply = client.post("/Bulk", body.encode())
     assert reply.status == 200, reply.content
     assert reply.headers["Content-Type"].startswith("application/scim+json")
     assert set(reply.json) == {"schemas", "Operations"}
@@ -158,23 +165,163 @@ def server(make_client: MakeClient, request: pytest.FixtureRequest) -> Client:
 
 # --- The RFC's examples ---------------------------------------------------------------
 
-FOUR: list[Operation] = json.loads(r"""[
- {"method":"POST", "path":"/Users", "bulkId":"qwerty",
-  "data":{"schemas": ["urn:ietf:params:scim:api:messages:2.0:User"],
-   "userName":"Alice"}},
- {"method":"PUT", "path":"/Users/b7c14771-226c-4d05-8860-134711653041",
-  "version":"W\/\"3694e05e9dff591\"",
-  "data":{"schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
-   "id":"b7c14771-226c-4d05-8860-134711653041", "userName":"Bob"}},
- {"method": "PATCH", "path": "/Users/5d8d29d3-342c-4b5f-8683-a3cb6763ffcc",
-  "version": "W/\"edac3253e2c0ef2\"",
-  "data": {"Operations": [{"op": "remove", "path": "nickName"},
-   {"op": "add", "path": "userName", "value": "Dave"}]}},
- {"method":"DELETE", "path":"/Users/e9025315-6bea-44e1-899c-1e07454e468b",
-  "version":"W\/\"0ee8add0a938e1a\""}
-]""")  # as printed, but for the PATCH, which lacks "Operations" there
+# The requests, character by character as §3.7.1 to §3.7.3 print them.
+
+CIRCLE = """\
+{
+  "schemas": ["urn:ietf:params:scim:api:messages:2.0:BulkRequest"],
+  "Operations": [
+    {
+      "method": "POST",
+      "path": "/Groups",
+      "bulkId": "qwerty",
+      "data": {
+        "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"],
+        "displayName": "Group A",
+        "members": [
+          {
+            "type": "Group",
+            "value": "bulkId:ytrewq"
+          }
+        ]
+      }
+    },
+    {
+      "method": "POST",
+      "path": "/Groups",
+      "bulkId": "ytrewq",
+      "data": {
+        "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"],
+        "displayName": "Group B",
+        "members": [
+          {
+            "type": "Group",
+            "value": "bulkId:qwerty"
+          }
+        ]
+      }
+    }
+  ]
+}
+"""
+GUIDES = """\
+{
+  "schemas": ["urn:ietf:params:scim:api:messages:2.0:BulkRequest"],
+  "Operations": [
+    {
+      "method": "POST",
+      "path": "/Users",
+      "bulkId": "qwerty",
+      "data": {
+        "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
+        "userName": "Alice"
+      }
+    },
+    {
+      "method": "POST",
+      "path": "/Groups",
+      "bulkId": "ytrewq",
+      "data": {
+        "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"],
+        "displayName": "Tour Guides",
+        "members": [
+          {
+            "type": "User",
+            "value": "bulkId:qwerty"
+          }
+        ]
+      }
+    }
+  ]
+}
+"""
+MANAGED = """\
+{
+  "schemas": ["urn:ietf:params:scim:api:messages:2.0:BulkRequest"],
+  "Operations": [
+    {
+      "method": "POST",
+      "path": "/Users",
+      "bulkId": "qwerty",
+      "data": {
+        "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
+        "userName": "Alice"
+      }
+    },
+    {
+      "method": "POST",
+      "path": "/Users",
+      "bulkId": "ytrewq",
+      "data": {
+        "schemas": [
+          "urn:ietf:params:scim:schemas:core:2.0:User",
+          "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
+        ],
+        "userName": "Bob",
+        "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User": {
+          "employeeNumber": "11250",
+          "manager": {
+            "value": "bulkId:qwerty"
+          }
+        }
+      }
+    }
+  ]
+}
+"""
+PRINTED_FOUR = r"""
+{
+  "schemas": ["urn:ietf:params:scim:api:messages:2.0:BulkRequest"],
+  "failOnErrors":1,
+  "Operations":[
+    {
+      "method":"POST",
+      "path":"/Users",
+      "bulkId":"qwerty",
+      "data":{
+        "schemas": ["urn:ietf:params:scim:api:messages:2.0:User"],
+        "userName":"Alice"
+      }
+    },
+    {
+      "method":"PUT",
+      "path":"/Users/b7c14771-226c-4d05-8860-134711653041",
+      "version":"W\/\"3694e05e9dff591\"",
+      "data":{
+        "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
+        "id":"b7c14771-226c-4d05-8860-134711653041",
+        "userName":"Bob"
+      }
+    },
+    {
+      "method": "PATCH",
+      "path": "/Users/5d8d29d3-342c-4b5f-8683-a3cb6763ffcc",
+      "version": "W/\"edac3253e2c0ef2\"",
+      "data": {[
+        {
+            "op": "remove",
+            "path": "nickName"
+        },
+        {
+            "op": "add",
+            "path": "userName",
+            "value": "Dave"
+        }
+      ]}
+    },
+    {
+      "method":"DELETE",
+      "path":"/Users/e9025315-6bea-44e1-899c-1e07454e468b",
+      "version":"W\/\"0ee8add0a938e1a\""
+    }
+  ]
+}
+"""
+# What is printed is not JSON: the body of the PATCH lacks "Operations" (§3.5.2).
+FOUR = PRINTED_FOUR.replace("{[", '{"Operations": [')
+JOB: list[Operation] = json.loads(FOUR)["Operations"]
 ALICE = "92b725cd-9465-4e7d-8c16-01f8e146b87a"
-BOB, DAVE, EVE = (operation["path"].removeprefix("/Users/") for operation in FOUR[1:])
+BOB, DAVE, EVE = (operation["path"].removeprefix("/Users/") for operation in JOB[1:])
 
 
 def stored(id: str, name: str, **attributes: Any) -> dict[str, Any]:
@@ -196,12 +343,24 @@ def example(make_client: MakeClient) -> Client:
     return make_client(new_id=ids.__next__, resources=three)
 
 
+def test_four_operations_as_printed(example: Client) -> None:
+    """The printed text is not JSON, and the answer says where (§3.12)."""
+    before = everything(example)
+    reply = example.post("/Bulk", PRINTED_FOUR.encode())
+    line = PRINTED_FOUR[: PRINTED_FOUR.index("{[")].count("\n") + 1
+    assert f"line {line} " in assert_error(reply, 400, "invalidSyntax")
+    assert everything(example) == before
+
+
 def test_four_operations(example: Client) -> None:
     """Every method, with versions as preconditions (§3.7.3)."""
-    operations = [dict(operation) for operation in FOUR]
-    for operation in operations[1:]:
-        operation["version"] = example.get(operation["path"])["meta"]["version"]
-    results = bulk(example, *operations, failOnErrors=1)
+    body = FOUR
+    for operation in JOB[1:]:
+        version = example.get(operation["path"])["meta"]["version"]
+        printed = operation["version"][3:-1]  # W/"..."
+        assert body.count(printed) == 1
+        body = body.replace(printed, version[3:-1])
+    results = run(example, body)
     now = {id: example.get(f"/Users/{id}") for id in (ALICE, BOB, DAVE, EVE)}
     expected: list[Operation] = [
         {
@@ -232,10 +391,9 @@ def test_four_failures(example: Client, limit: int | None) -> None:
     example.user("alice")
     example.delete(f"/Users/{EVE}")
     before = everything(example)
-    if limit:
-        results = bulk(example, *FOUR, failOnErrors=limit)
-    else:
-        results = bulk(example, *FOUR)
+    line = '  "failOnErrors":1,\n'
+    assert line in FOUR
+    results = run(example, FOUR if limit else FOUR.replace(line, ""))
     for result in results:
         result["response"].pop("detail")
     conflict = {"schemas": [ERROR], "scimType": "uniqueness", "status": "409"}
@@ -259,42 +417,11 @@ def test_four_failures(example: Client, limit: int | None) -> None:
     assert everything(example) == before
 
 
-GUIDES = json.loads("""[
- {"method": "POST", "path": "/Users", "bulkId": "qwerty",
-  "data": {"schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
-   "userName": "Alice"}},
- {"method": "POST", "path": "/Groups", "bulkId": "ytrewq",
-  "data": {"schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"],
-   "displayName": "Tour Guides",
-   "members": [{"type": "User", "value": "bulkId:qwerty"}]}}
-]""")
-MANAGED = json.loads("""[
- {"method": "POST", "path": "/Users", "bulkId": "qwerty",
-  "data": {"schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
-   "userName": "Alice"}},
- {"method": "POST", "path": "/Users", "bulkId": "ytrewq",
-  "data": {"schemas": ["urn:ietf:params:scim:schemas:core:2.0:User",
-    "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"],
-   "userName": "Bob",
-   "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User":
-    {"employeeNumber": "11250", "manager": {"value": "bulkId:qwerty"}}}}
-]""")
-CIRCLE = json.loads("""[
- {"method": "POST", "path": "/Groups", "bulkId": "qwerty",
-  "data": {"schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"],
-   "displayName": "Group A",
-   "members": [{"type": "Group", "value": "bulkId:ytrewq"}]}},
- {"method": "POST", "path": "/Groups", "bulkId": "ytrewq",
-  "data": {"schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"],
-   "displayName": "Group B",
-   "members": [{"type": "Group", "value": "bulkId:qwerty"}]}}
-]""")
-
-
 @pytest.mark.parametrize("turned", [False, True])
 def test_a_user_and_its_group(server: Client, turned: bool) -> None:
     """The id replaces the bulkId, before or after it is known (§3.7.2)."""
-    results = bulk(server, *(GUIDES[::-1] if turned else GUIDES))
+    job = json.loads(GUIDES)["Operations"]
+    results = bulk(server, *job[::-1]) if turned else run(server, GUIDES)
     assert statuses(results) == ["201", "201"]
     alice, guides = results[::-1] if turned else results
     assert (alice["bulkId"], guides["bulkId"]) == ("qwerty", "ytrewq")
@@ -321,7 +448,8 @@ def test_a_user_and_its_group(server: Client, turned: bool) -> None:
 @pytest.mark.parametrize("turned", [False, True])
 def test_a_user_and_its_manager(server: Client, turned: bool) -> None:
     """References in extensions are handled in the same way (§3.7.2)."""
-    results = bulk(server, *(MANAGED[::-1] if turned else MANAGED))
+    job = json.loads(MANAGED)["Operations"]
+    results = bulk(server, *job[::-1]) if turned else run(server, MANAGED)
     assert statuses(results) == ["201", "201"]
     alice, bob = results[::-1] if turned else results
     created = server.get(path_of(bob))
@@ -335,7 +463,7 @@ def test_a_user_and_its_manager(server: Client, turned: bool) -> None:
 
 def test_two_groups_that_contain_each_other(server: Client) -> None:
     """A circle is created first and linked then (§3.7.1)."""
-    results = bulk(server, *CIRCLE)
+    results = run(server, CIRCLE)
     for result in results:
         now = server.get(path_of(result))
         assert result == {
@@ -355,7 +483,9 @@ def test_two_groups_that_contain_each_other(server: Client) -> None:
             "members": [shown(server, inner, "Group", f"Group {names[1]}")],
             "meta": now["meta"],
         }
-    assert server.get("/Groups")["totalResults"] == 3
+    found = server.get("/Groups", filter='displayName sw "Group"', sortBy="displayName")
+    assert found["totalResults"] == 2
+    assert found["Resources"] == [server.get(path_of(each)).json for each in results]
 
 
 # --- References (§3.7.1, §3.7.2) ------------------------------------------------------
