@@ -73,6 +73,7 @@ import operator
 import os
 import re
 import secrets
+import selectors
 import signal
 import socket
 import struct
@@ -90,7 +91,6 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from io import BytesIO
 from pathlib import Path
-from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from weakref import WeakValueDictionary
@@ -5560,8 +5560,14 @@ def check_base_url(url: str | None) -> str | None:
 #
 # It reads a request whole before it calls the application, so that what was cut off is
 # never carried out and no body is taken for the next request. A message that two
-# readers could take for different ones ends the connection (RFC 9112 §11.2). One thread
-# serves one connection; a reply is one send.
+# readers could take for different ones ends the connection (RFC 9112 §11.2). A reply is
+# one send.
+#
+# One thread, the leader, waits for all connections and carries out what has arrived
+# whole. Threads that took turns for every small request would lose a quarter of their
+# time to passing Python's lock around. What there is to wait for takes a thread of its
+# own: a large or slow request, a reply that is not taken, a refusal, TLS. So does the
+# lead, when a request takes the leader long.
 
 
 REQUEST_LINE = re.compile(
@@ -5580,6 +5586,9 @@ SINGLE = (
 )
 """Fields of which a second one is refused rather than joined or ignored."""
 LINGER = 2.0  # seconds in which a refused client may end what it sends
+PIECE = 64 * 1024  # bytes that the leader reads at once, and of a request at most
+PIECE_TIMEOUT = 1.0  # seconds that the leader waits for the rest of a request
+TURN = 0.05  # seconds, or twice as many, that a request takes before the lead passes on
 
 
 @dataclass(slots=True)
@@ -5598,60 +5607,135 @@ class Connection(BaseHTTPRequestHandler):
     server: Server
 
     def setup(self) -> None:
-        """Take the connection over, and shake hands if it is TLS."""
+        """Take the connection over."""
         self.connection: socket.socket = self.request
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
         self.buffer = b""
         self.at = 0  # what has been read of it
+        self.unsent = b""
+        self.is_led = True
         self.is_head = False
+        self.keeps = True  # may another request follow?
+        self.was_refused = False
+        self.was_continued = False
         self.deadline = 0.0
         self.waiting_since: float | None = time.monotonic()
+        self.server.admit(self)
+
+    def handle(self) -> None:
+        """Go to the leader; TLS, whose bytes a selector does not see, to a thread."""
+        if self.server.tls:
+            self.start_thread()
+        else:
+            self.server.enlist(self)
+
+    def finish(self) -> None:
+        """Do nothing here, where http.server ends a connection: it is to go on."""
+
+    def end(self) -> None:
+        """End the connection."""
+        self.server.dismiss(self)
+        self.connection.close()
+
+    def advance(self) -> bool:
+        """Serve what has come whole, without waiting; tell whether the leader stays."""
+        try:
+            received = self.connection.recv(PIECE)
+            if not self.buffer:
+                self.waiting_since = time.monotonic()
+            self.buffer += received
+            if not received or len(self.buffer) >= PIECE:
+                return False
+            while self.buffer and self.keeps and not self.unsent:
+                whole = self.buffer
+                try:
+                    self.serve_request()
+                except BlockingIOError:
+                    self.buffer, self.at = whole, 0
+                    return True
+                self.buffer, self.at = self.buffer[self.at :], 0
+            return self.keeps and not self.unsent
+        except BlockingIOError:  # there was nothing after all
+            return True
+        except OSError:  # whoever hangs up is no fault of ours
+            self.buffer = b""
+            return False
+
+    def is_overdue(self, now: float) -> bool:
+        """Tell whether the leader has waited long enough for this connection."""
+        waited = now - (self.waiting_since or now)
+        return waited > (PIECE_TIMEOUT if self.buffer else IDLE_TIMEOUT)
+
+    def leave(self) -> None:
+        """Leave the leader: for a thread if anything is left to wait for."""
+        if self.buffer or self.unsent or self.was_refused:
+            self.start_thread()
+        else:
+            self.end()
+
+    def start_thread(self) -> None:
+        """Go on in a thread of its own."""
+        self.is_led = False
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self) -> None:
+        """Serve requests, and wait for their parts, until all is served."""
+        try:
+            self.set_patience()
+            self.connection.sendall(self.unsent)
+            self.unsent = b""
+            while self.keeps:
+                self.serve_request()
+                self.buffer, self.at = self.buffer[self.at :], 0
+                if self.keeps and not self.buffer and not self.server.tls:
+                    self.is_led = True
+                    return self.server.enlist(self)
+            if self.was_refused:
+                self.linger()
+        except OSError:
+            pass
+        except Exception:
+            self.server.handle_error(self.request, self.client_address)
+        return self.end()
+
+    def set_patience(self) -> None:
+        """Let reading and writing wait, but not for ever; shake hands if it is TLS."""
         patience = min(IDLE_TIMEOUT, REQUEST_TIMEOUT)
         if self.server.tls or sys.platform == "win32":
             self.connection.settimeout(patience)
         else:  # the kernel's timeout: Python's own asks `poll` before each call
+            self.connection.setblocking(True)
             limit = struct.pack("ll", int(patience), int(patience % 1 * 1e6))
             for side in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
                 self.connection.setsockopt(socket.SOL_SOCKET, side, limit)
-        self.server.admit(self)
         if self.server.tls:
             self.connection = self.server.tls.wrap_socket(
                 self.connection, server_side=True, do_handshake_on_connect=False
             )
 
-    def handle(self) -> None:
-        """Serve requests until one side has had enough."""
-        with contextlib.suppress(OSError):  # whoever hangs up is no fault of ours
-            while self.serve_request():
-                pass
-
-    def finish(self) -> None:
-        """End the connection."""
-        self.server.dismiss(self)
-        self.connection.close()
-
-    def serve_request(self) -> bool:
-        """Serve one request, and tell whether another one may follow."""
+    def serve_request(self) -> None:
+        """Serve one request. Raises BlockingIOError while the leader lacks a part."""
         try:
             text = self.read_head()
             if text is None:
-                return False
+                self.keeps = False
+                return
             head = parse_head(text)
             environ = self.environ_of(head)
             environ["wsgi.input"] = BytesIO(self.read_body(head))
         except TimeoutError:
             self.refuse(StatusException(408, "The request did not arrive in time."))
-            return False
+            return
         except StatusException as error:
             self.refuse(error)
-            return False
+            return
         self.waiting_since = None
         options = head.fields.get("connection", "").lower()
         keep = not head.is_old and "close" not in re.split(r"[ \t]*,[ \t]*", options)
         status, headers, content = run_application(self.server.app, environ)
         self.reply(status, headers, content, keep)
+        self.was_continued = False
         self.waiting_since = time.monotonic()
-        return keep
 
     # --- reading
 
@@ -5661,8 +5745,10 @@ class Connection(BaseHTTPRequestHandler):
         The socket's own timeout is set once, since each change of it is a system call;
         so what trickles in ends at the deadline, and what stalls a little later.
 
-        Raises TimeoutError.
+        Raises TimeoutError; BlockingIOError if led.
         """
+        if self.is_led:
+            raise BlockingIOError
         while True:
             if time.monotonic() > self.deadline:
                 raise TimeoutError
@@ -5724,8 +5810,10 @@ class Connection(BaseHTTPRequestHandler):
         if (
             head.fields.get("expect", "").lower() == "100-continue"
             and not self.buffer[self.at :]
+            and not self.was_continued
         ):
-            self.connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.was_continued = True
+            self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         return (
             self.read_chunks(limit) if length is None else self.read_exact(int(length))
         )
@@ -5827,10 +5915,23 @@ class Connection(BaseHTTPRequestHandler):
         """Send a reply in one piece: head and body in two would wait for each other."""
         lines = [f"HTTP/1.1 {status}", *(f"{name}: {x}" for name, x in headers)]
         lines.append(f"Date: {http_date(int(time.time()))}")
+        self.keeps = keep
         if not keep:
             lines.append("Connection: close")
         head = "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")
-        self.connection.sendall(head + content)
+        self.send(head + content)
+
+    def send(self, content: bytes) -> None:
+        """Send these bytes; the leader keeps what the client does not take now."""
+        if not self.is_led:
+            return self.connection.sendall(content)
+        try:
+            sent = self.connection.send(content)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(content):
+            self.unsent += content[sent:]
+        return None
 
     def refuse(self, error: StatusException) -> None:
         """Send an error before the application was asked, and end the connection."""
@@ -5839,8 +5940,8 @@ class Connection(BaseHTTPRequestHandler):
         headers = [("Content-Type", MEDIA_TYPE), ("Content-Length", str(len(content)))]
         content = b"" if self.is_head else content
         phrase = PHRASES.get(error.status, "Error")
+        self.was_refused = True
         self.reply(f"{error.status} {phrase}", headers, content, keep=False)
-        self.linger()
 
     def linger(self) -> None:
         """Read what is still coming: else a reset could overtake the reply."""
@@ -5917,11 +6018,9 @@ def run_application(
     return started[0], started[1], content
 
 
-class Server(ThreadingMixIn, WSGIServer):
-    """Our HTTP server: a thread for each connection, all of them counted."""
+class Server(WSGIServer):
+    """Our HTTP server: a leader, the connections, and a watch over both."""
 
-    daemon_threads = True
-    block_on_close = False
     request_queue_size = 1024
 
     def __init__(
@@ -5934,8 +6033,14 @@ class Server(ThreadingMixIn, WSGIServer):
         self.app = app
         self.tls = tls
         self.hostname = hostname
+        self.lock = threading.Lock()  # for what more than one thread changes
         self.connections: set[Connection] = set()
-        self.connections_lock = threading.Lock()
+        self.selector = selectors.DefaultSelector()
+        self.leader: threading.Thread | None = None
+        self.served: Connection | None = None  # by the leader, now
+        self.turn = 0  # which request of the leader's that is
+        self.next_sweep = 0.0
+        self.stopping = threading.Event()
         self.most_connections = min(
             MAX_CONNECTIONS, max(most_files() - 100, most_files() // 2)
         )
@@ -5991,9 +6096,96 @@ class Server(ThreadingMixIn, WSGIServer):
             [f"{scheme}://{host}:{self.server_port}", *parts, *self.app.prefix]
         )
 
+    # --- the lead
+
+    def serve_forever(self, poll_interval: float = TURN) -> None:
+        """Serve until `close`: let a thread lead, and watch it."""
+        self.socket.setblocking(False)
+        self.selector.register(self.socket, selectors.EVENT_READ)
+        watched = 0
+        while True:
+            with self.lock:
+                if self.stopping.is_set():
+                    return
+                if self.served is not None and self.turn == watched:  # for long
+                    self.depose()
+                watched = self.turn
+                if self.leader is None or not self.leader.is_alive():
+                    self.leader = threading.Thread(target=self.lead, daemon=True)
+                    self.leader.start()
+            self.stopping.wait(poll_interval)
+
+    def depose(self) -> None:
+        """Take the lead from whoever has it; what it serves, it goes on serving."""
+        if self.served is not None:
+            self.selector.unregister(self.served.request)
+        self.leader = self.served = None
+
+    def lead(self) -> None:
+        """Wait for all connections, and carry out what arrives, while in the lead."""
+        while self.leader is threading.current_thread():
+            for key, _ in self.selector.select(TURN):
+                if key.data is None:
+                    self.accept()
+                elif not self.carry_out(key.data):
+                    return
+            self.sweep()
+
+    def accept(self) -> None:
+        """Take a connection that a client opened, if it is still there."""
+        with contextlib.suppress(OSError):
+            request, address = self.get_request()
+            try:
+                self.finish_request(request, address)
+            except OSError:
+                self.shutdown_request(request)
+
+    def carry_out(self, connection: Connection) -> bool:
+        """Serve a connection, and tell whether this thread still leads."""
+        with self.lock:
+            self.served = connection
+            self.turn += 1
+        try:
+            stays = connection.advance()
+        except Exception:
+            self.handle_error(connection.request, connection.client_address)
+            stays, connection.buffer = False, b""
+        with self.lock:
+            leads = self.served is connection
+            if leads:
+                self.served = None
+                if not stays:
+                    self.selector.unregister(connection.request)
+        if not stays:
+            connection.leave()
+        elif not leads:
+            self.enlist(connection)
+        return leads
+
+    def enlist(self, connection: Connection) -> None:
+        """Let the leader wait for a connection."""
+        try:
+            connection.request.setblocking(False)
+            self.selector.register(connection.request, selectors.EVENT_READ, connection)
+        except (OSError, ValueError):  # the server is closed
+            connection.end()
+
+    def sweep(self) -> None:
+        """Part now and then with the connections that the leader waited for in vain."""
+        now = time.monotonic()
+        if now < self.next_sweep:
+            return
+        self.next_sweep = now + 4 * TURN
+        for key in list(self.selector.get_map().values()):
+            if key.data is not None and key.data.is_overdue(now):
+                self.selector.unregister(key.fileobj)
+                key.data.leave()
+
+    # --- the connections
+
     def admit(self, connection: Connection) -> None:
         """Count a connection; of too many, end the one that waits longest."""
-        with self.connections_lock:
+        with self.lock:
             self.connections.add(connection)
             if len(self.connections) <= self.most_connections:
                 return
@@ -6004,25 +6196,29 @@ class Server(ThreadingMixIn, WSGIServer):
 
     def dismiss(self, connection: Connection) -> None:
         """Count a connection no longer."""
-        with self.connections_lock:
+        with self.lock:
             self.connections.discard(connection)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Log what a connection ended with: a TLS handshake that is none, say."""
         logger.debug("a connection from %s failed", client_address, exc_info=True)
 
-    def stop(self) -> None:
-        """Take no more connections, and end those that are open."""
-        self.shutdown()
-        self.close()
-
     def close(self) -> None:
-        """End the listening socket and all connections."""
+        """Take no more connections, and end those that are open."""
+        with self.lock:
+            self.stopping.set()
+            leader = self.leader
+            self.depose()
+        if leader is not None:
+            leader.join(1.0)
         self.server_close()
-        with self.connections_lock:
+        self.selector.close()
+        with self.lock:
             connections = list(self.connections)
         for each in connections:
             hang_up(each.connection)
+            if each.is_led:
+                each.end()
 
 
 def most_files() -> int:
@@ -6070,12 +6266,12 @@ def running_server(
     """
     app = create_app(hostname=hostname, **options)
     server = Server(app, hostname, port, load_certificate(certfile, keyfile))
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
         yield server
     finally:
-        server.stop()
+        server.close()
         thread.join()
 
 
@@ -6600,7 +6796,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with contextlib.suppress(KeyboardInterrupt):
         warn_beyond_loopback(server)
         print(f"Serving SCIM 2.0 on {server.ready}", flush=True)
-        server.serve_forever(0.05)
+        server.serve_forever()
     server.close()
     try:
         return finish(server.app, arguments)

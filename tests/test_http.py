@@ -9,13 +9,23 @@ import re
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from conftest import PATCH_OP, USER, Reply, assert_error
-from wire import Live, Wire, assert_scim, eventually, exchange, in_threads, message
+from wire import (
+    PATIENCE,
+    Live,
+    Wire,
+    assert_scim,
+    eventually,
+    exchange,
+    in_threads,
+    message,
+)
 
 import scim2_server
 from scim2_server import running_server
@@ -677,6 +687,97 @@ def test_chunk_extension_limit(url: str) -> None:
         assert wire.closed()
 
 
+# --- the leader ---
+
+
+@pytest.fixture
+def slow() -> Iterator[tuple[str, threading.Event]]:
+    """A server whose POST takes until the event, and the event."""
+    done = threading.Event()
+
+    def new_id() -> str:
+        assert done.wait(PATIENCE)
+        return str(uuid.uuid4())
+
+    with running_server(new_id=new_id) as server:
+        yield server.url, done
+        done.set()
+
+
+def test_a_slow_request_holds_nobody_up(slow: tuple[str, threading.Event]) -> None:
+    """The lead passes on; the slow connection is served in order, and goes on."""
+    url, done = slow
+    with Wire(url) as waiting, Wire(url) as other:
+        assert other.send(message(url, "GET", OPEN)).answer().status == 200
+        body = user("slow")
+        length = f"Content-Length: {len(body)}"
+        post = message(url, "POST", "/Users", JSON, length) + body
+        waiting.send(post + message(url, "GET", "/Users?count=1"))
+        for _ in range(3):
+            assert other.send(message(url, "GET", OPEN)).answer().status == 200
+        assert exchange(url, "GET", OPEN).status == 200
+        waiting.send(message(url, "GET", OPEN))  # while its first request is served
+        assert other.send(message(url, "GET", OPEN)).answer().status == 200
+        done.set()
+        assert waiting.answer().status == 201
+        assert waiting.answer()["totalResults"] == 1
+        assert "patch" in waiting.answer().json
+        for _ in range(3):
+            assert waiting.send(message(url, "GET", OPEN)).answer().status == 200
+
+
+def test_many_slow_requests(slow: tuple[str, threading.Event]) -> None:
+    """Each takes a lead with it, and there is always another one."""
+    url, done = slow
+    before = threading.active_count()
+    with contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(Wire(url)) for _ in range(5)]
+        for number, wire in enumerate(wires):
+            body = user(f"slow{number}")
+            length = f"Content-Length: {len(body)}"
+            wire.send(message(url, "POST", "/Users", JSON, length) + body)
+            assert exchange(url, "GET", OPEN).status == 200
+        done.set()
+        assert [wire.answer().status for wire in wires] == [201] * 5
+        assert eventually(lambda: threading.active_count() <= before + 1)
+
+
+@pytest.mark.parametrize(("pause", "step"), [(0.0, 1), (0.02, 1), (1.3, 3)])
+def test_a_request_in_pieces(url: str, pause: float, step: int) -> None:
+    """However a request is cut, it is served once (RFC 9112 §2.2)."""
+    body = user(f"pieces{pause}")
+    length = f"Content-Length: {len(body)}"
+    whole = message(url, "POST", "/Users", JSON, length) + body
+    head = whole.index(b"\r\n\r\n") + 4
+    cuts = [0, 10, head - 3, head, head + 5, len(whole) - 1, len(whole)][::step]
+    with Wire(url) as wire:
+        for first, end in itertools.pairwise(cuts):
+            wire.send(whole[first:end])
+            time.sleep(pause)
+        assert wire.answer().status == 201
+        assert wire.send(message(url, "GET", OPEN)).answer().status == 200
+    assert (
+        exchange(url, "GET", f'/Users?filter=userName+eq+"pieces{pause}"')[
+            "totalResults"
+        ]
+        == 1
+    )
+
+
+@pytest.mark.parametrize("size", [1_000, 60_000, 70_000, 2_000_000])
+def test_requests_of_all_sizes(url: str, size: int) -> None:
+    """The small ones and the large ones, in turns, on one connection."""
+    with Wire(url) as wire:
+        for number in range(3):
+            body = user(f"size{size}.{number}", title="x" * size)
+            length = f"Content-Length: {len(body)}"
+            wire.send(message(url, "POST", "/Users", JSON, length) + body)
+            reply = wire.answer()
+            assert (reply.status, len(reply["title"])) == (201, size)
+            path = f"/Users/{reply['id']}"
+            assert wire.send(message(url, "GET", path)).answer().json == reply.json
+
+
 # --- connections that do nothing ---
 
 
@@ -759,6 +860,7 @@ def test_drip(hasty: str, data: bytes) -> None:
 
 def test_a_client_that_never_reads(hasty: str) -> None:
     """A client that takes no replies holds no thread for ever."""
+    assert exchange(hasty, "GET", OPEN).status == 200  # by a leader that is there
     before = threading.active_count()
     with contextlib.closing(socket.socket()) as greedy:
         greedy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
