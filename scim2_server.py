@@ -62,8 +62,10 @@ import base64
 import bisect
 import contextlib
 import difflib
+import errno
 import gc
 import hashlib
+import heapq
 import hmac
 import ipaddress
 import itertools
@@ -174,18 +176,20 @@ Resource = dict[str, Any]
 
 
 class StatusException(SCIMException):
-    """An HTTP status for which neither the RFC nor scim2-models has a name."""
+    """An HTTP status that no exception of scim2-models has, or not without scimType."""
 
     def __init__(
         self, status: int, detail: str, headers: Iterable[tuple[str, str]] = ()
     ) -> None:
-        super().__init__(detail=detail)
+        super().__init__(detail=detail, headers=list(headers))
         self.status = status
-        self.headers = list(headers)
 
 
 class SensitiveException(scim2_models.SensitiveException):
-    """A request that would disclose a secret: 403 (RFC 7644 §7.5.2)."""
+    """A request that would disclose a secret: 403 (RFC 7644 §7.5.2).
+
+    Erratum 6893 (Verified): the status in the example there is 403 too.
+    """
 
     status = 403
 
@@ -270,7 +274,7 @@ empty-clears | RFC 7643 §2.5 | Entra ID | standard | invalidValue
 path-as-key | RFC 7644 §3.5.2 | Entra ID | standard | invalidPath
   | the value of an operation without path has paths for keys
   | an operation with that path, or nested objects
-unknown-key | RFC 7644 §3.5.2 | Entra ID | standard | invalidSyntax
+unknown-key | RFC 7644 §3.1 | Entra ID | standard | invalidSyntax
   | a message has a member that the RFC does not define
   | the message without it
 unknown-attribute | RFC 7643 §3 | Entra ID, others | standard | invalidSyntax
@@ -282,13 +286,13 @@ unknown-path | RFC 7644 §3.5.2 | old mappings | lenient | invalidPath
 unqualified-attribute | RFC 7644 §3.10 | Entra ID | standard | invalidFilter
   | an attribute of an extension comes without its URN
   | the URN of the extension, a colon, and the name
-unknown-filter-attribute | RFC 7644 §3.4.2.2 | scripts | lenient | invalidFilter
+unknown-filter-attribute | RFC 7644 §3.4.2.1 | scripts | lenient | invalidFilter
   | a filter names an attribute that no schema declares
   | an attribute that /Schemas lists
-unknown-schema | RFC 7643 §3.3 | Entra ID | standard | invalidSyntax
+unknown-schema | RFC 7643 §3 | Entra ID | standard | invalidSyntax
   | a schema is named that is not one of the resource type's
   | only schemas that /ResourceTypes lists
-array-for-single | RFC 7643 §2.2 | Entra ID | standard | invalidValue
+array-for-single | RFC 7643 §7 | Entra ID | standard | invalidValue
   | an operation gives a single-valued attribute an array of one
   | the value itself, without brackets
 single-for-array | RFC 7643 §2.4 | small connectors | lenient | invalidValue
@@ -303,13 +307,13 @@ unquoted-value | RFC 7644 §3.4.2.2 | docs, scripts | lenient | invalidFilter
 missing-schemas | RFC 7643 §3 | OneLogin, scripts | standard | invalidSyntax
   | `schemas` is missing, or lacks its own URN
   | the URN of the message or resource in `schemas`
-undeclared-extension | RFC 7643 §3.3 | scripts | standard | invalidSyntax
+undeclared-extension | RFC 7643 §3 | scripts | standard | invalidSyntax
   | a resource has attributes of an extension that `schemas` does not name
   | the URN of the extension in `schemas`
 dangling-reference | RFC 7643 §2.3.7 | many | standard | invalidValue
   | a reference names no resource that is served here
   | the id of a resource that exists
-duplicate-json-key | RFC 7643 §2.1 | hand-made JSON | standard | invalidSyntax
+duplicate-json-key | RFC 7644 §3.8 | hand-made JSON | standard | invalidSyntax
   | one JSON object has the same key twice
   | each key once, in one spelling
 """
@@ -570,7 +574,7 @@ RESERVED = {
     *("me", "bulk", "healthz", ".search"),
     *("schemas", "resourcetypes", "serviceproviderconfig"),
 }
-"""Endpoints that the RFC has given away (RFC 7644 §3.2)."""
+"""Endpoints that are given away: by RFC 7644 §3.2, and `healthz` by this server."""
 
 
 def compile_types(
@@ -833,8 +837,9 @@ def read_elements(
 ) -> list[Any] | None:
     """Answer the elements of a multi-valued attribute (RFC 7643 §2.4).
 
-    An element that comes twice is kept once: "SHOULD NOT return the same (type, value)
-    combination more than once".
+    An element that comes twice is kept once. Deviation: "SHOULD NOT return the same
+    (type, value) combination more than once per attribute", which elements with the
+    same two do here that differ in more.
     """
     if not isinstance(value, list):
         if not patch:
@@ -848,7 +853,7 @@ def read_elements(
     if primaries > 1:
         raise InvalidValueException(
             detail=f"'{attribute.path}' has {primaries} elements with primary true: "
-            "it MUST NOT be more than one (RFC 7643 §2.4)."
+            "true MUST appear no more than once (RFC 7643 §2.4)."
         )
     return distinct(attribute, elements) or None
 
@@ -871,7 +876,7 @@ def identity(attribute: Attribute, element: Any) -> Any:
     """Answer what tells whether two elements are the same.
 
     Choice: it is `value` for references, else all sub-attributes but `primary`
-    (RFC 7644 §3.5.2.1 speaks of values that "already exist").
+    ("already contains the value specified", says RFC 7644 §3.5.2.1).
     """
     if not attribute.is_complex:
         return element
@@ -1113,7 +1118,8 @@ instants = Memo(instant)
 def fold(text: str) -> str:
     """Answer a string as it is compared where case does not matter.
 
-    Strings are compared after NFC, so that equal texts are equal (RFC 7644 §7.8).
+    Deviation: RFC 7644 §7.8 and §5 want PRECIS (RFC 8264), which folds widths too;
+    here it is NFC and case, so that equal texts are equal.
     """
     return text.lower() if text.isascii() else exact(exact(text).casefold())
 
@@ -1133,7 +1139,7 @@ def comparable(attribute: Attribute, value: Any) -> Any:
 
 
 def is_unassigned(value: Any) -> bool:
-    """Tell whether a value is "unassigned": null, [] or {} (RFC 7643 §2.5)."""
+    """Tell whether a value is "unassigned": null, [] (RFC 7643 §2.5) or {} (Choice)."""
     return value is None or value == [] or value == {}
 
 
@@ -1162,8 +1168,7 @@ def assign(container: Resource, name: str, value: Any) -> Resource:
 #   nameChar  = "-" / "_" / DIGIT / ALPHA
 #   PATH      = attrPath / valuePath [subAttr]
 #
-# Words and operators have no case. Erratum 6893 (Verified): the passwords of the RFC's
-# examples are no filters. Erratum 7898 (Verified): operators are case-insensitive.
+# "Attribute names and attribute operators used in filters are case insensitive."
 # Erratum 7122 (Held): a PATH that is an attrExp stays refused. Erratum 7319 (Reported):
 # `not(` and `not (` both parse. "$ref" is an ATTRNAME, whatever the ABNF says (RFC 7643
 # §2.4 names it). Choice: where the ABNF has one SP there may be several.
@@ -1450,7 +1455,9 @@ class Parser:
 #   a multi-valued attribute matches when any of its elements does
 #   a complex attribute, or an element of one, compares its `value`
 #
-# Choice: all three are ours, and RFC 7644 §3.4.2.2 is silent, but on `pr`.
+# The second is RFC 7644 §3.4.2.2. Choice: the first, of which that is silent but for
+# `pr`. Deviation: the third; "a fully qualified sub-attribute MUST be specified", and
+# clients write `emails co` all the same.
 
 Scope = ResourceType | Attribute
 """Where a name is looked up: a resource type, or the attribute before the brackets."""
@@ -1462,8 +1469,8 @@ def resolve(
 ) -> Chain | None:
     """Find the attribute of this name, or None (RFC 7644 §3.10).
 
-    Core and common attributes may have the URN of the core schema; those of extensions
-    must have theirs, but for clients that leave it out (`unqualified-attribute`).
+    "Clients MAY omit core schema attribute URN prefixes but SHOULD fully qualify
+    extended attributes": those that do not are met as `unqualified-attribute`.
     """
     chain, is_unqualified = find_chain(path, scope)
     if is_unqualified:
@@ -1544,7 +1551,7 @@ def refuse_secret(chain: Chain) -> None:
         if attribute.is_secret:
             raise SensitiveException(
                 detail=f"'{attribute.path}' is never returned: no filter or sort may "
-                "ask for it (RFC 7644 §7.5.2)."
+                "ask for it (RFC 7643 §7; RFC 7644 §7.5.2)."
             )
 
 
@@ -1682,6 +1689,9 @@ class FilterCompiler:
             chain = (*chain, chain[-1].attributes["value"])
             self.note(chain)
         attribute = chain[-1]
+        if attribute.name == "primary" and attribute.type == "boolean":
+            wanted = read_literal(attribute, op, literal, self.gate)
+            return compare_primary(chain, COMPARISONS[op], wanted, unassigned)
         if attribute.name == "value" and isinstance(scope, Attribute) and scope.refers:
             literal = read_id(attribute, literal, self.gate)
         literal = read_literal(attribute, op, literal, self.gate)
@@ -1772,10 +1782,31 @@ def any_of(tests: list[Predicate]) -> Predicate:
 
 
 def presence(chain: Chain, wanted: bool) -> Predicate:
-    """``pr``: "there is a match if the attribute has a non-empty value"."""
+    """``pr``: "if the attribute has a non-empty or non-null value ... a match"."""
 
     def test(resource: Resource) -> bool:
         return any(each != "" for each in values_at(resource, chain)) is wanted
+
+    return test
+
+
+def compare_primary(
+    chain: Chain, compare: Callable[[Any, Any], Any], literal: Any, unassigned: bool
+) -> Predicate:
+    """Compare `primary`.
+
+    "If not specified, the value of "primary" SHALL be assumed to be "false"" (RFC 7643
+    §2.4).
+    """
+    *above, attribute = chain
+
+    def test(resource: Resource) -> bool:
+        elements = values_at(resource, tuple(above)) if above else [resource]
+        if not elements:
+            return unassigned
+        return any(
+            compare(each.get(attribute.name, False), literal) for each in elements
+        )
 
     return test
 
@@ -1844,8 +1875,9 @@ SORTED_LENGTH = 1000  # characters. Choice: sorting looks at no more; a cursor h
 def sort_key(chain: Chain) -> Callable[[Resource], SortKey]:
     """Answer the key that orders resources by an attribute (RFC 7644 §3.4.2.3).
 
-    "If the attribute is multi-valued, the primary value or else the first"; what has no
-    value comes last, and first in descending order.
+    Of a multi-valued attribute it is the primary value, "or else the first value in the
+    list, if any"; what has no value is "ordered last if ascending and first if
+    descending". Choice: by code point, where the RFC has "Unicode alphabetic".
     """
 
     convert = converter(chain[-1])
@@ -2350,9 +2382,10 @@ class Patch:
         """Carry out an operation on the elements that a value filter selects.
 
         "If the target location is a multi-valued attribute for which a value selection
-        filter has been supplied and no record match was made, the service provider
-        SHALL indicate failure by returning ... "noTarget"" (RFC 7644 §3.5.2.3). Choice:
-        a remove that matches nothing has nothing to do.
+        filter ("valuePath") has been supplied and no record match was made, the service
+        provider SHALL indicate failure by returning ... "noTarget"" (RFC 7644
+        §3.5.2.3). Of a remove: "no changes should be made to the resource, and a
+        success response should be returned" (§3.5.2.2).
         """
         above: Chain = chain
         below: Chain = ()
@@ -2492,7 +2525,7 @@ def add(attribute: Attribute, old: Any, value: Any) -> Any:
 def replace_value(attribute: Attribute, old: Any, value: Any) -> Any:
     """``replace`` (RFC 7644 §3.5.2.3).
 
-    "A set of sub-attributes SHALL be specified in the "value" parameter that replaces
+    "A set of sub-attributes SHALL be specified in the "value" parameter, which replaces
     any existing values or adds where an attribute did not previously exist": those not
     named stay. Choice: the same holds for elements that a value filter selects.
     """
@@ -2720,7 +2753,7 @@ def add_name(names: Names, chain: Chain) -> None:
 def read_selection(attributes: Sequence[str], excluded: Sequence[str]) -> Selection:
     """Answer what `attributes` and `excludedAttributes` ask for.
 
-    Choice: both at once are refused; RFC 7644 §3.9 allows either.
+    Both at once are refused: they are "mutually exclusive" (RFC 7644 §3.9).
 
     Raises StatusException, 400.
     """
@@ -3058,7 +3091,7 @@ class Directory:
     def read(self, type: ResourceType, id: str) -> Resource:
         """Answer the resource of this type and id.
 
-        Raises NotFoundException, 404 (RFC 7644 §3.4.1, §3.12).
+        Raises NotFoundException, 404 (RFC 7644 §3.12).
         """
         resource = self.store.read(type, id)
         if resource is None:
@@ -3527,7 +3560,7 @@ def unused_id(directory: Directory) -> str:
     """Answer a new id; what the generator has given before is passed over."""
     for _ in range(1000):
         id = directory.provider.new_id()
-        if directory.find(id) is None:
+        if directory.find(id) is None and "bulkId" not in id:  # RFC 7643 §3.1
             return id
     raise StatusException(500, "The id generator answers ids that are taken.")
 
@@ -3548,7 +3581,7 @@ def replace_resource(
     """Replace a resource (RFC 7644 §3.5.1).
 
     "readOnly: Any values provided SHALL be ignored. immutable: If one or more values
-    are already set for the attribute, the input value(s) MUST match"; choice: when none
+    are already set for the attribute, the input value(s) MUST match"; Choice: when none
     is sent, the value stays.
 
     Raises NotFoundException, PreconditionFailedException, InvalidValueException,
@@ -3781,7 +3814,7 @@ def open_cursor(text: str, key: bytes) -> Cursor:
     Raises InvalidCursorException for one that was not made here.
     """
     broken = InvalidCursorException(
-        detail=f"The cursor '{clip(text, 20)}' is none of this server's (RFC 9865 §2)."
+        detail=f"The cursor '{clip(text, 20)}' is not of this server (RFC 9865 §2.1)."
     )
     try:
         whole = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
@@ -3850,12 +3883,18 @@ def read_query(sent: Mapping[str, Any], provider: Provider) -> Query:
         )
     if cursor is None and "startIndex" not in sent:
         cursor = "" if paging["defaultPaginationMethod"] == "cursor" else None
+    try:
+        count = read_integer(sent, "count")
+    except InvalidValueException as error:
+        if cursor is None:
+            raise
+        raise InvalidCountException(detail=error.detail) from None  # RFC 9865 §2.1
     return Query(
         filter=filter,
         sort_by=read_text(sent, "sortBy") if sorts else None,
         descending=order.lower() == "descending",
         start_index=max(1, read_integer(sent, "startIndex") or 1),
-        count=read_integer(sent, "count"),
+        count=count,
         cursor=cursor,
         selection=read_selection(
             read_names(sent, "attributes"), read_names(sent, "excludedAttributes")
@@ -4026,7 +4065,7 @@ class Matches:
                 "(RFC 9865 §2.1)."
             )
         size = self.page_size(count)
-        start = 0
+        start, neighbours = 0, {}
         if self.query.cursor:
             cursor = self.check_cursor(
                 open_cursor(self.query.cursor, self.provider_key)
@@ -4034,8 +4073,13 @@ class Matches:
             start = self.place_of(cursor, size)
             if cursor.backwards:
                 start, size = max(0, start - size), min(size, start)
+                if not size and self.resources and cursor.count:
+                    # All that came before is gone: next is what begins at this edge.
+                    type, position = cursor.position
+                    edge = replace(cursor, position=(type, position - 1))
+                    neighbours["nextCursor"] = self.seal(edge, backwards=False)
         page = self.resources[start : start + size]
-        neighbours = {}
+        # Choice: a count of 0 asks for no page, so there is none before or after it.
         if page and start + len(page) < len(self.resources):
             neighbours["nextCursor"] = self.cursor_at(page[-1], backwards=False)
         if page and start > 0:
@@ -4079,12 +4123,18 @@ class Matches:
         cursor = Cursor(
             query=self.digest(),
             count=self.page_size(self.query.count),
-            issued=self.directory.provider.clock().timestamp(),
+            issued=0.0,
             key=self.key(resource) if self.keys else UNASSIGNED,
             position=self.position(resource),
             backwards=backwards,
         )
-        return seal_cursor(cursor, self.provider_key)
+        return self.seal(cursor, backwards)
+
+    def seal(self, cursor: Cursor, backwards: bool) -> str:
+        """Answer the cursor of this edge, in one direction, from now on."""
+        now = self.directory.provider.clock().timestamp()
+        edge = replace(cursor, issued=now, backwards=backwards)
+        return seal_cursor(edge, self.provider_key)
 
     def position(self, resource: Resource) -> tuple[int, int]:
         """Answer where a resource stands among those with its sort key."""
@@ -4186,7 +4236,8 @@ class BulkJob:
                 self.places[bulk_id] = place
                 self.ids[bulk_id] = unused_id(directory)
         self.references = [
-            bulk_ids_in(each, self.places) if refers else [] for each in sent
+            [self.places[x] for x in bulk_ids_in(each, self.places)] if refers else []
+            for each in sent
         ]
 
     def execute(self, fail_on: float) -> list[Resource]:
@@ -4205,25 +4256,51 @@ class BulkJob:
         return [self.results[place] for place in sorted(self.results)]
 
     def order(self) -> list[int]:
-        """Answer the operations as sent, but each after those that it refers to."""
+        """Answer the operations as sent, but for those that refer to a later one.
+
+        These wait for it, and what is about the same target waits with them: "the same
+        stateful result is achieved as for non-optimized processing" (§3.7).
+        """
+        if not any(self.references):
+            return list(range(len(self.sent)))
+        needs = self.needs()
+        followers: dict[int, list[int]] = {}
+        for place, before in enumerate(needs):
+            for each in before:
+                followers.setdefault(each, []).append(place)
+        ready = [place for place, before in enumerate(needs) if not before]
         order: dict[int, None] = {}
-        begun: set[int] = set()
-        for first in range(len(self.sent)):
-            stack = [first]
-            while stack:
-                place = stack[-1]
-                begun.add(place)
-                before = (each for each in self.needs(place) if each not in begun)
-                following = next(before, None)
-                if following is None:
-                    order.setdefault(stack.pop())
-                else:
-                    stack.append(following)
+        while len(order) < len(needs):
+            if not ready:
+                circle = find_circle(needs, order)
+                for member in circle:  # who needs one of them waits for all of them
+                    for each in set(followers[member]).difference(circle):
+                        needs[each].update(dict.fromkeys(circle))
+                        for other in circle:
+                            followers[other].append(each)
+                ready = [min(circle)]
+            place = heapq.heappop(ready)
+            order[place] = None
+            for each in followers.get(place, ()):
+                needed = needs[each].pop(place, UNSET) is None
+                if needed and not needs[each] and each not in order:
+                    heapq.heappush(ready, each)
         return list(order)
 
-    def needs(self, place: int) -> list[int]:
-        """Answer the places of the operations that one refers to."""
-        return [self.places[each] for each in self.references[place]]
+    def needs(self) -> list[dict[int, None]]:
+        """Answer which operations each one comes after."""
+        needs = []
+        latest: dict[str, int] = {}  # by path
+        for place, members in enumerate(self.members):
+            before = dict.fromkeys(self.references[place])
+            path = members.get("path")
+            if members.get("method") != "POST" and isinstance(path, str):
+                if path in latest:
+                    before[latest[path]] = None
+                latest[path] = place
+            before.pop(place, None)
+            needs.append(before)
+        return needs
 
     def attempt(self, place: int) -> Resource:
         """Carry out one operation, or answer its error."""
@@ -4382,6 +4459,16 @@ class BulkJob:
         return Preconditions(if_match=str(version)).check
 
 
+def find_circle(needs: list[dict[int, None]], done: Container[int]) -> list[int]:
+    """Answer operations that wait for each other, where all that are left wait."""
+    place = next(each for each in range(len(needs)) if each not in done)
+    way: dict[int, None] = {}
+    while place not in way:
+        way[place] = None
+        place = next(iter(needs[place]))
+    return list(itertools.dropwhile(lambda each: each != place, way))
+
+
 def check_supported(provider: Provider, name: str) -> None:
     """Raises NotImplementedException, 501, for a capability that is off."""
     if not provider.supports(name):
@@ -4391,7 +4478,11 @@ def check_supported(provider: Provider, name: str) -> None:
 
 
 def failure(error: SCIMException) -> Resource:
-    """Answer the status and response of an operation that failed."""
+    """Answer the status and response of an operation that failed.
+
+    Choice: `status` is a string, as in the examples of RFC 7644 §3.7.3 and its §3.7;
+    the text of §3.7.3 speaks of a `code` and a `description` in it.
+    """
     return {"status": str(error.status), "response": error_body(error)}
 
 
@@ -5070,8 +5161,8 @@ def put_resource(request: Request) -> Reply:
 def patch_resource(request: Request) -> Reply:
     """``PATCH /Users/{id}``: modify (RFC 7644 §3.5.2).
 
-    204 for `Prefer: return=minimal` (RFC 7240); "if the "attributes" parameter is
-    specified, ... 200 OK" is a MUST, which wins.
+    204 for `Prefer: return=minimal` (RFC 7240); but "MUST return a 200 OK if the
+    "attributes" parameter is specified in the request".
     """
     check_supported(request.provider, "patch")
     payload = request.payload()
@@ -5151,9 +5242,13 @@ def as_subject(handler: Handler) -> Handler:
             )
         found = find_subject(request.directory, request.subject)
         request.types, request.id = [found[0]], found[1]
-        reply = handler(request)
-        location = locate(request.base, request.type, request.id)
-        reply.headers.append(("Location", location))
+        location = "Location", locate(request.base, request.type, request.id)
+        try:  # "In any response": also in an error
+            reply = handler(request)
+        except SCIMException as error:
+            error.context["headers"] = [*error.context.get("headers", []), location]
+            raise
+        reply.headers.append(location)
         return reply
 
     return handle_me
@@ -5162,7 +5257,7 @@ def as_subject(handler: Handler) -> Handler:
 def find_subject(directory: Directory, name: str) -> tuple[ResourceType, str]:
     """Answer the type and id of the user with this userName.
 
-    Raises NotFoundException, 404 (RFC 7644 §3.11).
+    Raises NotFoundException, 404 (RFC 7644 §3.12).
     """
     tree = AttrExp(AttrPath(None, "userName", None), "eq", name)
     with directory.store.lock:
@@ -5476,7 +5571,7 @@ class Application:
             self.keep_tenant(directory)
             return reply
         except SCIMException as error:
-            headers = list(getattr(error, "headers", []))
+            headers = list(error.context.get("headers", []))
             return Reply(error.status, encode(error_body(error)), headers)
         except Exception:
             logger.exception("%s failed", environ["REQUEST_METHOD"])
@@ -5836,9 +5931,12 @@ class Connection(BaseHTTPRequestHandler):
             self.end()
 
     def start_thread(self) -> None:
-        """Go on in a thread of its own."""
+        """Go on in a thread of its own, if the machine has one left."""
         self.is_led = False
-        threading.Thread(target=self.run, daemon=True).start()
+        try:
+            threading.Thread(target=self.run, daemon=True).start()
+        except RuntimeError:
+            self.end()
 
     def run(self) -> None:
         """Serve requests, and wait for their parts, until all is served."""
@@ -6295,12 +6393,16 @@ class Server(WSGIServer):
 
     def accept(self) -> None:
         """Take a connection that a client opened, if it is still there."""
-        with contextlib.suppress(OSError):
+        try:
             request, address = self.get_request()
-            try:
-                self.finish_request(request, address)
-            except OSError:
-                self.shutdown_request(request)
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                time.sleep(TURN)  # no file is left: it would come back at once
+            return
+        try:
+            self.finish_request(request, address)
+        except OSError:
+            self.shutdown_request(request)
 
     def carry_out(self, connection: Connection) -> bool:
         """Serve a connection, and tell whether this thread still leads."""
@@ -6311,7 +6413,7 @@ class Server(WSGIServer):
             stays = connection.advance()
         except Exception:
             self.handle_error(connection.request, connection.client_address)
-            stays, connection.buffer = False, b""
+            stays, connection.buffer, connection.unsent = False, b"", b""
         with self.lock:
             leads = self.served is connection
             if leads:
@@ -6328,7 +6430,10 @@ class Server(WSGIServer):
         """Let the leader wait for a connection."""
         try:
             connection.request.setblocking(False)
-            self.selector.register(connection.request, selectors.EVENT_READ, connection)
+            with self.lock:
+                self.selector.register(
+                    connection.request, selectors.EVENT_READ, connection
+                )
         except (OSError, ValueError):  # the server is closed
             connection.end()
 
@@ -6338,7 +6443,9 @@ class Server(WSGIServer):
         if now < self.next_sweep:
             return
         self.next_sweep = now + 4 * TURN
-        for key in list(self.selector.get_map().values()):
+        with self.lock:
+            keys = list(self.selector.get_map().values())
+        for key in keys:
             if key.data is not None and key.data.is_overdue(now):
                 self.selector.unregister(key.fileobj)
                 key.data.leave()
@@ -6386,9 +6493,9 @@ class Server(WSGIServer):
 def most_files() -> int:
     """Answer how many files and sockets this process may have open."""
     try:
-        import resource  # not on Windows
+        import resource  # not on Windows, where `select` takes 512 sockets
     except ImportError:
-        return MAX_CONNECTIONS + 100
+        return 500
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MAX_CONNECTIONS + 100 if soft == resource.RLIM_INFINITY else soft
 
@@ -6612,6 +6719,10 @@ def load_resource(directory: Directory, sent: Any) -> None:
     id = sent.get("id", None) or unused_id(directory)
     if not isinstance(id, str) or directory.find(id):
         raise InvalidValueException(detail=f"the id {clip(id)} is no string, or taken")
+    if "bulkId" in id:
+        raise InvalidValueException(
+            detail=f"the id {clip(id)} has the word bulkId (RFC 7643 §3.1)"
+        )
     writable = Attributes(
         (name, each if each.computed else replace(each, mutability="readWrite"))
         for name, each in type.attributes.items()

@@ -256,3 +256,18 @@ def test_what_is_not_me(known: Client, path: str) -> None:
     """Nothing lies beneath it (§3.2, §3.11)."""
     known.user("ann")
     assert_error(known.get(path), 404)
+
+
+def test_the_location_of_me_in_errors(known: Client) -> None:
+    """ "In any response", and in that of a request that failed too (§3.11)."""
+    known.user("ann")
+    id = known.get("/Me")["id"]
+    replies = [
+        known.request("PUT", "/Me", {"schemas": [USER]}),
+        known.patch("/Me", {"op": "add", "path": "id", "value": "5"}),
+        known.patch("/Me", {"op": "add", "path": "x[", "value": "5"}),
+        known.request("DELETE", "/Me", None, {"If-Match": 'W/"none"'}),
+    ]
+    for reply, status in zip(replies, (400, 400, 400, 412), strict=True):
+        assert reply.status == status
+        assert reply.headers["Location"] == f"{BASE}/Users/{id}"

@@ -486,7 +486,7 @@ SENSITIVE = [
 @pytest.mark.parametrize("filter", SENSITIVE)
 @pytest.mark.parametrize("path", ["/Users", "/"])
 def test_passwords_are_no_oracle(people: Client, path: str, filter: str) -> None:
-    """403 sensitive, whatever the answer would be (§7.5.2, erratum 6893)."""
+    """403 sensitive, whatever the answer would be (§7.5.2)."""
     search = {"schemas": [SEARCH], "filter": filter}
     replies = [people.get(path, filter=filter)]
     replies += [people.post(f"{path.rstrip('/')}/.search", search)]
@@ -548,3 +548,28 @@ REASONABLE = {
 def test_limits_leave_room(people: Client, filter: str, ids: str) -> None:
     """What a program may well send is within the limits (§3.4.2.2)."""
     assert found(people.get("/Users", filter=filter)) == ids
+
+
+@pytest.mark.parametrize(
+    ("filter", "expected"),
+    [
+        ("emails[primary eq false]", "some none"),
+        ('emails[value eq "a@x.example" and primary eq false]', "none"),
+        ("emails[primary ne true]", "some none"),
+        ("emails[primary eq true]", "some"),
+        ("emails.primary eq false", "some none"),
+        ("emails.primary eq true", "some"),
+        ("emails.primary ne true", "some none without"),
+        ("emails.primary pr", "some"),
+        ("not (emails.primary eq false)", "without"),
+    ],
+)
+def test_primary_that_is_not_said(filter: str, expected: str) -> None:
+    """ "If not specified, ... SHALL be assumed to be "false"" (RFC 7643 §2.4)."""
+    client = Client(create_app(tolerance="strict"))
+    two = [{"value": "b@x.example", "primary": True}, {"value": "c@x.example"}]
+    client.user("some", emails=two)
+    client.user("none", emails=[{"value": "a@x.example"}])
+    client.user("without")
+    names = found(client.get("/Users", filter=filter), "userName")
+    assert names.split() == sorted(expected.split())

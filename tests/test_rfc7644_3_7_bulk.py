@@ -1126,3 +1126,57 @@ def test_only_post(server: Client, verb: str) -> None:
     assert_error(reply, 405)
     assert "POST" in reply.headers["Allow"]
     assert server.get("/Users")["totalResults"] == 1
+
+
+# --- The order of what refers to what comes later (§3.7) ------------------------------
+
+
+def test_what_waits_comes_after_what_lies_between(server: Client) -> None:
+    """The name that the DELETE frees is free for the POST that the PATCH waits for."""
+    results = bulk(
+        server,
+        patch("/Groups/2", change([X], "members")),
+        {"method": "DELETE", "path": "/Users/1"},
+        user("x", "ann"),
+    )
+    assert statuses(results) == ["200", "204", "201"]
+    members = server.get("/Groups/2")["members"]
+    assert [each["value"] for each in members] == [id_of(results[2])]
+
+
+def test_what_is_about_one_target_stays_in_its_order(server: Client) -> None:
+    """A PUT that waits for a POST does not undo the PATCH that came after it."""
+    results = bulk(
+        server,
+        put("/Users/1", schemas=BOTH, userName="ann", title="old", **BOSS),
+        patch("/Users/1", change("new", "title")),
+        user("x", "xena"),
+    )
+    assert statuses(results) == ["200", "200", "201"]
+    now = server.get("/Users/1")
+    assert (now["title"], now[ENTERPRISE]["manager"]["value"]) == (
+        "new",
+        id_of(results[2]),
+    )
+
+
+def test_a_long_chain_of_what_comes_later(server: Client) -> None:
+    """A thousand groups, each in the one before it."""
+    job = [group(f"g{n}", f"group {n}", f"bulkId:g{n + 1}") for n in range(999)]
+    results = bulk(server, *job, group("g999", "group 999"))
+    assert set(statuses(results)) == {"201"}
+    first = server.get(path_of(results[0]))
+    assert first["members"][0]["value"] == id_of(results[1])
+
+
+def test_what_depends_on_a_circle_comes_after_it(server: Client) -> None:
+    """When the circle fails, what refers to it fails too, and changes nothing."""
+    results = bulk(
+        server,
+        patch("/Groups/2", change([X], "members")),
+        group("x", "A", "bulkId:y"),
+        group("y", None, "bulkId:x"),
+    )
+    assert [status[0] for status in statuses(results)] == ["4", "4", "4"]
+    assert "members" not in server.get("/Groups/2").json
+    assert server.get("/Groups")["totalResults"] == 1
