@@ -5845,6 +5845,7 @@ LINGER = 2.0  # seconds in which a refused client may end what it sends
 PIECE = 64 * 1024  # bytes that the leader reads at once
 PIECES = 512 * 1024  # bytes of a request that the leader waits for
 PIECES_TIMEOUT = 1.0  # seconds that it does
+MOST_PIECES = 16  # in which it may come
 TURN = 0.05  # seconds, or twice as many, that a request takes before the lead passes on
 
 
@@ -5875,6 +5876,7 @@ class Connection(BaseHTTPRequestHandler):
         self.keeps = True  # may another request follow?
         self.was_refused = False
         self.was_continued = False
+        self.pieces = 0  # in which the leader got a request so far
         self.deadline = 0.0
         self.waiting_since: float | None = time.monotonic()
         self.server.admit(self)
@@ -5900,17 +5902,18 @@ class Connection(BaseHTTPRequestHandler):
             received = self.connection.recv(PIECE)
             if not self.buffer:
                 self.waiting_since = time.monotonic()
-            self.buffer += received
+            self.buffer = (self.buffer + received).lstrip(b"\r\n")
             if not received or len(self.buffer) > PIECES:
                 return False
             while self.buffer and self.keeps and not self.unsent:
                 whole = self.buffer
                 try:
                     self.serve_request()
-                except BlockingIOError:
+                except BlockingIOError:  # it is read anew with the next piece
                     self.buffer, self.at = whole, 0
-                    return True
-                self.buffer, self.at = self.buffer[self.at :], 0
+                    self.pieces += 1
+                    return self.pieces < MOST_PIECES
+                self.buffer, self.at = self.buffer[self.at :].lstrip(b"\r\n"), 0
             return self.keeps and not self.unsent
         except BlockingIOError:  # there was nothing after all
             return True
@@ -5946,7 +5949,7 @@ class Connection(BaseHTTPRequestHandler):
             self.unsent = b""
             while self.keeps:
                 self.serve_request()
-                self.buffer, self.at = self.buffer[self.at :], 0
+                self.buffer, self.at = self.buffer[self.at :].lstrip(b"\r\n"), 0
                 if self.keeps and not self.buffer and not self.server.tls:
                     self.is_led = True
                     return self.server.enlist(self)
@@ -5994,8 +5997,7 @@ class Connection(BaseHTTPRequestHandler):
         keep = not head.is_old and "close" not in re.split(r"[ \t]*,[ \t]*", options)
         status, headers, content = run_application(self.server.app, environ)
         self.reply(status, headers, content, keep)
-        self.was_continued = False
-        self.waiting_since = time.monotonic()
+        self.was_continued, self.pieces = False, 0
 
     # --- reading
 
@@ -6069,6 +6071,7 @@ class Connection(BaseHTTPRequestHandler):
             raise StatusException(413, f"The body is larger than {limit} bytes.")
         if (
             head.fields.get("expect", "").lower() == "100-continue"
+            and not head.is_old  # "MUST ignore that expectation" (RFC 9110 §10.1.1)
             and not self.buffer[self.at :]
             and not self.was_continued
         ):
@@ -6109,6 +6112,7 @@ class Connection(BaseHTTPRequestHandler):
 
     def read_chunks(self, limit: int) -> bytes:
         """Answer a chunked body (RFC 9112 §7.1), without its trailers."""
+        self.pieces = MOST_PIECES  # if it is not there whole: it is slow to read anew
         chunks: list[bytes] = []
         size = 0
         while True:
@@ -6173,6 +6177,7 @@ class Connection(BaseHTTPRequestHandler):
         keep: bool,
     ) -> None:
         """Send a reply in one piece: head and body in two would wait for each other."""
+        self.waiting_since = time.monotonic()
         lines = [f"HTTP/1.1 {status}", *(f"{name}: {x}" for name, x in headers)]
         lines.append(f"Date: {http_date(int(time.time()))}")
         self.keeps = keep
@@ -6207,6 +6212,7 @@ class Connection(BaseHTTPRequestHandler):
         """Read what is still coming: else a reset could overtake the reply."""
         self.deadline = time.monotonic() + LINGER
         with contextlib.suppress(OSError):
+            self.connection.settimeout(LINGER)
             self.connection.shutdown(socket.SHUT_WR)
             while self.receive():
                 pass
@@ -6295,7 +6301,6 @@ class Server(WSGIServer):
         self.hostname = hostname
         self.lock = threading.Lock()  # for what more than one thread changes
         self.connections: set[Connection] = set()
-        self.selector = selectors.DefaultSelector()
         self.leader: threading.Thread | None = None
         self.served: Connection | None = None  # by the leader, now
         self.turn = 0  # which request of the leader's that is
@@ -6307,6 +6312,9 @@ class Server(WSGIServer):
         if ":" in hostname:
             self.address_family = socket.AF_INET6
         super().__init__((hostname.strip("[]"), port), Connection)
+        self.socket.setblocking(False)
+        self.selector = selectors.DefaultSelector()
+        self.selector.register(self.socket, selectors.EVENT_READ)
 
     def server_bind(self) -> None:
         """Bind; no name is looked up, which may take seconds."""
@@ -6360,8 +6368,6 @@ class Server(WSGIServer):
 
     def serve_forever(self, poll_interval: float = TURN) -> None:
         """Serve until `close`: let a thread lead, and watch it."""
-        self.socket.setblocking(False)
-        self.selector.register(self.socket, selectors.EVENT_READ)
         watched = 0
         while True:
             with self.lock:
@@ -6392,21 +6398,24 @@ class Server(WSGIServer):
             self.sweep()
 
     def accept(self) -> None:
-        """Take a connection that a client opened, if it is still there."""
-        try:
-            request, address = self.get_request()
-        except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE):
-                time.sleep(TURN)  # no file is left: it would come back at once
-            return
-        try:
-            self.finish_request(request, address)
-        except OSError:
-            self.shutdown_request(request)
+        """Take the connections that clients have opened, if they are still there."""
+        for _ in range(self.request_queue_size):
+            try:
+                request, address = self.get_request()
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE):
+                    time.sleep(TURN)  # no file is left: it would come back at once
+                return
+            try:
+                self.finish_request(request, address)
+            except OSError:
+                self.shutdown_request(request)
 
     def carry_out(self, connection: Connection) -> bool:
         """Serve a connection, and tell whether this thread still leads."""
         with self.lock:
+            if self.leader is not threading.current_thread():
+                return False
             self.served = connection
             self.turn += 1
         try:

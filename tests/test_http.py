@@ -778,6 +778,70 @@ def test_requests_of_all_sizes(url: str, size: int) -> None:
             assert wire.send(message(url, "GET", path)).answer().json == reply.json
 
 
+def test_a_refused_client_that_stays_silent(
+    hasty: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may end what it sends, for a while; then its thread goes."""
+    monkeypatch.setattr(scim2_server, "LINGER", 0.3)
+    monkeypatch.setattr(scim2_server, "REQUEST_TIMEOUT", 30.0)
+    monkeypatch.setattr(scim2_server, "IDLE_TIMEOUT", 30.0)
+    assert exchange(hasty, "GET", OPEN).status == 200
+    before = threading.active_count()
+    with Wire(hasty) as wire:
+        assert wire.send(b"bad request\r\n\r\n").answer().status == 400
+        began = time.monotonic()
+        assert eventually(lambda: threading.active_count() <= before)
+        assert time.monotonic() - began < 8
+
+
+def test_blank_lines_between_requests(url: str) -> None:
+    """They are skipped (RFC 9112 §2.2), and nobody waits in a thread behind them."""
+    assert exchange(url, "GET", OPEN).status == 200
+    before = threading.active_count()
+    with Wire(url) as wire:
+        for _ in range(3):
+            wire.send(message(url, "GET", OPEN) + b"\r\n")
+            assert wire.answer().status == 200
+            time.sleep(0.6)
+        assert threading.active_count() <= before
+
+
+def test_expect_of_http_1_0(url: str) -> None:
+    """ "MUST ignore that expectation" (RFC 9110 §10.1.1)."""
+    body = user("old")
+    head = f"POST /v2/Users HTTP/1.0\r\n{JSON}\r\nExpect: 100-continue\r\n"
+    with Wire(url) as wire:
+        wire.send(f"{head}Content-Length: {len(body)}\r\n\r\n".encode())
+        time.sleep(0.1)
+        assert wire.send(body).answer().status == 201
+
+
+@pytest.mark.filterwarnings("error")
+def test_closing_at_once() -> None:
+    """A server may be closed before its threads have begun."""
+    before = threading.active_count()
+    for _ in range(50):
+        with running_server():
+            pass
+    assert eventually(lambda: threading.active_count() <= before)
+
+
+def test_what_waits_in_the_sent_pieces(url: str) -> None:
+    """A request byte by byte is served, whoever reads it: leader or thread."""
+    body = user("bytes")
+    whole = message(url, "POST", "/Users", JSON, f"Content-Length: {len(body)}") + body
+    with Wire(url) as wire:
+        for byte in whole:
+            wire.send(bytes([byte]))
+            time.sleep(0.001)
+        assert wire.answer().status == 201
+        wire.send(message(url, "POST", "/Users", JSON, CHUNKED))
+        for piece in chunks(user("chunk")):
+            wire.send(bytes([piece]))
+        assert wire.answer().status == 201
+        assert wire.send(message(url, "GET", OPEN)).answer().status == 200
+
+
 # --- connections that do nothing ---
 
 
