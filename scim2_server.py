@@ -699,6 +699,7 @@ def default_documents() -> dict[str, list[dict[str, Any]]]:
     types = [
         scim2_models.ResourceType.from_resource(each).model_dump() for each in kinds
     ]
+    types[0]["description"] = "User Account"  # §8.6
     return {"schemas": schemas, "resource_types": types}
 
 
