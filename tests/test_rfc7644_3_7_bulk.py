@@ -165,7 +165,7 @@ def server(make_client: MakeClient, request: pytest.FixtureRequest) -> Client:
 
 # --- The RFC's examples ---------------------------------------------------------------
 
-# The requests, character by character as §3.7.1 to §3.7.3 print them.
+# The requests, character by character as §3.7.1 to §3.7.3 print them, less the margin.
 
 CIRCLE = """\
 {
