@@ -6411,6 +6411,8 @@ class Server(WSGIServer):
                 self.finish_request(request, address)
             except OSError:
                 self.shutdown_request(request)
+            if len(self.connections) > self.most_connections:
+                return  # first those that are ended make room
 
     def carry_out(self, connection: Connection) -> bool:
         """Serve a connection, and tell whether this thread still leads."""
@@ -6470,6 +6472,8 @@ class Server(WSGIServer):
                 return
             waiting = [x for x in self.connections if x.waiting_since is not None]
             waiting.sort(key=lambda each: each.waiting_since or 0.0)
+            for each in waiting[:1]:  # the next one has another to end
+                each.waiting_since = None
         for each in waiting[:1]:
             hang_up(each.connection)
 
