@@ -6379,7 +6379,10 @@ class Server(WSGIServer):
                 watched = self.turn
                 if self.leader is None or not self.leader.is_alive():
                     self.leader = threading.Thread(target=self.lead, daemon=True)
-                    self.leader.start()
+                    try:
+                        self.leader.start()
+                    except RuntimeError:  # no thread is left: try at the next turn
+                        self.leader = None
             self.stopping.wait(poll_interval)
 
     def depose(self) -> None:
