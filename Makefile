@@ -19,20 +19,20 @@ run: .venv/run
 	@exec $(BIN)/python scim2_server.py $(ARGS)
 
 test: .venv/test
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto $(ARGS)
 
 check: .venv/test
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy --strict
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto $(ARGS)
 
 bench: .venv/run
 	$(BIN)/python tests/bench.py $(ARGS)
 
 # FUZZ_SECONDS is the time for each of the fuzz tests.
 fuzz: .venv/test
-	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest tests/test_fuzz.py $(ARGS)
+	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest --numprocesses auto tests/test_fuzz.py $(ARGS)
 
 # Write the table of deviations into README.md.
 deviations: .venv/run
