@@ -218,6 +218,18 @@ def clip(value: object, length: int = 60) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
+CREDENTIALS = re.compile(r"[^/:]*:[^/]*@|(?:^/|(?<=//))[^/]*@|[?=].*", re.S)
+
+
+def clip_path(path: str) -> str:
+    """Return a path to quote, without the query and userinfo that can be in it.
+
+    >>> clip_path("/Users?access_token=5")
+    '/Users…'
+    """
+    return clip(CREDENTIALS.sub("…", path), 200)
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Answer a hint at the name that was meant, or nothing."""
     by_lower = {each.lower(): each for each in known}
@@ -3103,7 +3115,9 @@ class Directory:
         """
         resource = self.store.read(type, id)
         if resource is None:
-            raise NotFoundException(detail=f"There is no {type.name} '{clip(id)}'.")
+            raise NotFoundException(
+                detail=f"There is no {type.name} '{clip_path(id)}'."
+            )
         return resource
 
     def find(
@@ -4696,7 +4710,7 @@ class Request:
         media_type = content_type.partition(";")[0].strip().lower()
         if media_type not in ("", MEDIA_TYPE, "application/json"):
             raise StatusException(
-                415, f"A body must be {MEDIA_TYPE}, not '{clip(media_type)}' (§3.8)."
+                415, f"Content-Type is not that of SCIM: send {MEDIA_TYPE} (§3.8)."
             )
         most = limit or self.application.max_body
         return read_content(self.environ, most, name or "the limit of a body")
@@ -4898,7 +4912,9 @@ def is_listed(version: str, tags: str) -> bool:
     found = ENTITY_TAG.findall(tags)
     if not found or ENTITY_TAG.sub("", tags).strip(" \t,"):
         raise StatusException(
-            400, f"No entity tag in quotes, as in {version}: {clip(tags)}."
+            400,
+            "If-Match or If-None-Match is not a list of entity tags: send one in "
+            f"quotes, as in {version}.",
         )
     return version[3:-1] in found
 
@@ -5017,11 +5033,16 @@ URL_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*", re.A)
 
 
 def check_host(host: str, header: str) -> str:
-    """Answer a host and port that may be reflected. Raises StatusException, 400."""
+    """Return a host and port that may be reflected; another is not quoted.
+
+    Raises StatusException, 400.
+    """
     match = HOST.fullmatch(host)
     broken = not match or int(match[2] or 0) > 65535
     if broken or (host[0] == "[" and not is_address(host[1 : host.index("]")])):
-        raise StatusException(400, f"{header} names no host: '{clip(host)}'.")
+        raise StatusException(
+            400, f"{header} is not a host with an optional port: send host:8080, say."
+        )
     return host
 
 
@@ -5116,8 +5137,13 @@ def check_page(sent: str, own: Iterable[str], admitted: Sequence[str]) -> None:
     Raises StatusException, 403.
     """
     if sent and sent not in own and sent not in admitted and "*" not in admitted:
+        valid = sent.startswith(("http://", "https://")) and HOST.fullmatch(
+            sent.partition("://")[2]
+        )
         raise StatusException(
-            403, f"A page of {clip(sent)} may not: --cors-origin admits others."
+            403,
+            f"Requests from {f'the origin {clip(sent)}' if valid else 'this origin'} "
+            "are not allowed. Start the server with --cors-origin to allow them.",
         )
 
 
@@ -5302,7 +5328,7 @@ def get_documents(endpoint: str) -> Handler:
             id = by_lower.get(request.id.lower())
             if id is None:
                 raise NotFoundException(
-                    detail=f"There is no '{clip(request.id, 200)}' in /{endpoint}."
+                    detail=f"There is no '{clip_path(request.id)}' in /{endpoint}."
                 )
             document = show_document(documents[id], endpoint, id, request.base)
             return Reply(200, encode(document))
@@ -5372,8 +5398,8 @@ def handle(request: Request, segments: Sequence[str]) -> Reply:
     if handlers is None:
         known = ", ".join([*request.application.endpoints, *DISCOVERY, "Bulk", "Me"])
         raise NotFoundException(
-            detail=f"There is nothing at '{clip('/'.join(segments))}'. The endpoints "
-            f"are {known} and .search (RFC 7644 §3.2)."
+            detail=f"There is nothing at '{clip_path('/'.join(segments))}'. "
+            f"The endpoints are {known} and .search (RFC 7644 §3.2)."
         )
     allowed = [*handlers, *(["HEAD"] if "GET" in handlers else []), "OPTIONS"]
     allow = [("Allow", ", ".join(allowed))]
@@ -5469,7 +5495,7 @@ class Application:
         if found := self.directories.get(name):
             return found, segments[1:]
         missing = NotFoundException(
-            detail=f"There is no tenant '{clip(name)}': paths here are "
+            detail=f"There is no tenant '{clip_path(name)}': paths here are "
             f"/NAME/{'/'.join(self.prefix)}, with the name of a tenant."
         )
         try:
@@ -5538,7 +5564,7 @@ class Application:
             logger.info(
                 "%s %s %d%s",
                 method,
-                clip(environ.get("PATH_INFO", ""), 200),
+                clip_path(environ.get("PATH_INFO", "")),
                 reply.status,
                 f" deviations: {', '.join(gate.met)}" if gate.met else "",
             )
@@ -6072,7 +6098,7 @@ class Connection(BaseHTTPRequestHandler):
             return b""
         elif not re.fullmatch(r"[0-9]+", length):
             raise StatusException(
-                400, f"Content-Length is no number: {clip(length)!r}."
+                400, "Content-Length is not a number: send the body's size in bytes."
             )
         limit = self.server.app.largest_body
         if length and (len(length) > 15 or int(length) > limit):
@@ -6149,18 +6175,20 @@ class Connection(BaseHTTPRequestHandler):
         """Answer the WSGI environment of a request (PEP 3333)."""
         environ = self.server.base_environ.copy()
         target = head.target
+        host = head.fields.get("host")
+        if host is not None:
+            check_host(host, "Host")
+        elif not head.is_old:  # also beside an absolute target (RFC 9112 §3.2)
+            raise StatusException(400, "Host is missing: HTTP/1.1 needs it.")
         if match := ABSOLUTE.fullmatch(target):  # RFC 9112 §3.2.2
             head.fields["host"] = check_host(match[1], "The target")
             target = (
                 "/" + match[2].lstrip("/") if match[2][:1] != "?" else "/" + match[2]
             )
         elif target[0] != "/" and target != "*":
-            raise StatusException(400, f"The target is no path: '{clip(target)}'.")
-        host = head.fields.get("host")
-        if host is not None:
-            check_host(host, "Host")
-        elif not head.is_old:
-            raise StatusException(400, "HTTP/1.1 needs a Host.")
+            raise StatusException(
+                400, "The target of the request line is not a path: begin it with '/'."
+            )
         path, _, query = target.partition("?")
         environ["REQUEST_METHOD"] = head.method
         environ["REQUEST_URI"] = target
@@ -6244,6 +6272,8 @@ def check_head_size(head: bytes) -> None:
 def parse_head(text: bytes) -> Head:
     """Parse request line and header section (RFC 9112 §3, §5).
 
+    What is malformed is not quoted, because credentials can be in it.
+
     Raises StatusException: 400, 431, 505.
     """
     if STRAY.search(text):
@@ -6251,16 +6281,23 @@ def parse_head(text: bytes) -> Head:
     line, *lines = text.decode("latin-1").split("\r\n")
     match = REQUEST_LINE.fullmatch(line)
     if not match:
-        raise StatusException(400, f"The request line is none: '{clip(line)}'.")
+        raise StatusException(
+            400, "The request line is not valid: send 'METHOD /path HTTP/1.1'."
+        )
     if match[3] != "1":
         raise StatusException(505, "This server speaks HTTP/1.1.")
     if len(lines) > MAX_HEADERS:
         raise StatusException(431, f"More than {MAX_HEADERS} headers are too many.")
     fields: dict[str, str] = {}
-    for each in lines:
+    for number, each in enumerate(lines, 1):
         spelt, colon, value = each.partition(":")
         if not colon or not FIELD_NAME.fullmatch(spelt):
-            raise StatusException(400, f"A header is none: '{clip(each)}'.")
+            field = f" ({known})" if (known := spelt.strip().lower()) in SINGLE else ""
+            raise StatusException(
+                400,
+                f"Header line {number}{field} is not valid: send 'name: value', "
+                "without a blank before the name or the colon.",
+            )
         name, value = spelt.lower(), value.strip(" \t")
         if name in fields:
             if name in SINGLE:
@@ -6615,7 +6652,7 @@ class Journal:
         findings = self.findings.setdefault(client, {})
         for code, example in {**gate.refused, **gate.met}.items():
             if code not in findings:
-                path = clip(environ.get("PATH_INFO", ""), 200)
+                path = clip_path(environ.get("PATH_INFO", ""))
                 method = environ["REQUEST_METHOD"]
                 findings[code] = Finding(self.now(), method, path, example)
             findings[code].count += code in gate.met

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import os
+import random
 import re
 import socket
 import threading
@@ -122,6 +124,13 @@ SMUGGLED = {
     "size-word": head(CHUNKED) + b"two\r\n{}\r\n0\r\n\r\n",
     "size-short": head(CHUNKED) + b"1\r\n{}\r\n0\r\n\r\n",
     "size-long": head(CHUNKED) + b"3\r\n{}\r\n0\r\n\r\n",
+    "host-missing-absolute": b"GET http://localhost/v2/Users HTTP/1.1\r\n\r\n",
+    "host-invalid-absolute": head("Host: a b", host=False).replace(
+        b" /v2", b" http://localhost/v2"
+    ),
+    "host-empty-absolute": head("Host: ", host=False).replace(
+        b" /v2", b" http://localhost/v2"
+    ),
     "host-missing": head("Content-Length: 0", host=False),
     "host-twice": head("Host: localhost", "Content-Length: 0"),
     "host-empty": head("Host: ", "Content-Length: 0", host=False),
@@ -194,6 +203,83 @@ def test_request_lines(url: str, line: bytes, statuses: set[int]) -> None:
         reply = wire.answer()
         assert reply.status in statuses
         assert assert_scim(reply)
+
+
+# What clients that mistake the syntax send; {} is a secret.
+LEAKS = (
+    "GET /v2/Users?access_token={} HTTP/1.1 more\r\nHost: localhost",
+    "GET /v2/Users?access_token={}\r\nHost: localhost",
+    "GET v2/Users?access_token={} HTTP/1.1\r\nHost: localhost",
+    "GET /v2/Users%3Faccess_token={} HTTP/1.1\r\nHost: localhost",
+    "GET /v2/Users/1%3Faccess_token={} HTTP/1.1\r\nHost: localhost",
+    "GET /v2/No%3Faccess_token={} HTTP/1.1\r\nHost: localhost",
+    "GET /v2/Schemas/x%3Faccess_token={} HTTP/1.1\r\nHost: localhost",
+    "GET http://bob:{}@localhost/ HTTP/1.1\r\nHost: localhost",
+    "GET http://{}@localhost/v2/Users HTTP/1.1\r\nHost: localhost",
+    "GET ftp://bob:{}@localhost/ HTTP/1.1\r\nHost: localhost",
+    "GET //bob:{}@localhost/v2/Users HTTP/1.1\r\nHost: localhost",
+    "GET /v2//{}@localhost/Users HTTP/1.1\r\nHost: localhost",
+    "GET bob:{}@localhost HTTP/1.1\r\nHost: localhost",
+    "CONNECT bob:{}@localhost:1 HTTP/1.1\r\nHost: localhost",
+    "{} HTTP/1.1\r\nHost: localhost",
+    "GET / HTTP/1.1\r\nHost: bob:{}@localhost",
+    "GET / HTTP/1.1\r\nHost: {}@localhost",
+    "GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization : Bearer {}",
+    "GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization Bearer {}",
+    "GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer\r\n {}",
+    "GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer\r\n{}",
+    "GET / HTTP/1.1\r\nHost: localhost\r\n{}: x\r\n{} : x",
+    "GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: {}\r\nAuthorization: {}",
+    "GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\0",
+    "GET / HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: {}",
+    "GET /v2/Users/1 HTTP/1.1\r\nHost: localhost\r\nIf-Match: {}",
+    "GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}",
+    "GET / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: {}",
+    "GET / HTTP/1.1\r\nHost: localhost\r\nOrigin: https://bob:{}@localhost",
+    "GET / HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-Host: bob:{}@localhost",
+    "GET / HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-Proto: {}",
+    "GET / HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-Port: {}",
+    "GET / HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-Prefix: /?{}",
+    "GET / HTTP/1.1\r\nHost: localhost\r\nForwarded: host={}@localhost",
+    "POST /v2/Users HTTP/1.1\r\nHost: localhost\r\nContent-Type: {}\r\n"
+    "Content-Length: 2\r\n\r\n{{}}",
+    "POST /v2/Users HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked"
+    "\r\n\r\n{}\r\n",
+)
+
+
+def test_secrets_in_malformed_heads(caplog: pytest.LogCaptureFixture) -> None:
+    """Neither a reply nor the log quotes what a secret can stand in."""
+    caplog.set_level("DEBUG", "scim2_server")
+    chance = random.Random(9112)
+    secret = "p-Secret0987"
+    with running_server(reverse_proxy=True) as server:
+        for case in LEAKS:
+            text = case.format(*[secret] * 2)
+            sent = [text]
+            for _ in range(int(os.environ.get("FUZZ_ROUNDS", 8))):
+                at = chance.randrange(max(0, text.find(" HTTP")), len(text))
+                piece = chance.choice(" \t:\0\r\n")
+                sent.append(text[:at] + piece + text[at:])
+            for each in sent:
+                if secret not in each:
+                    continue
+                with Wire(server.url) as wire:
+                    wire.send(each.encode("latin-1"), b"\r\n\r\n").end()
+                    told = wire.stream.read().decode("latin-1")
+                assert secret.lower() not in told.lower(), (each, told)
+                assert secret.lower() not in caplog.text.lower(), each
+                caplog.clear()
+
+
+def test_what_a_refused_header_is_called(url: str) -> None:
+    """A detail names a field that this server knows, and the line of another."""
+    for header, named in (
+        ("Authorization : Bearer x", "line 2 (authorization)"),
+        ("Authorization", "line 2 (authorization)"),
+        ("X-Key : x", "line 2 "),
+    ):
+        assert named in assert_scim(exchange(url, "GET", OPEN, header))
 
 
 def test_http_1_0(url: str) -> None:
