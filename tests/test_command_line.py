@@ -15,7 +15,6 @@ import sys
 import threading
 import tomllib
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,7 +23,7 @@ import pytest
 from conftest import ENTERPRISE, PATCH_OP, USER, assert_error
 from wire import SERVER, Live, Wire, exchange, message
 
-from scim2_server import create_app
+from scim2_server import create_app, main
 
 PRINTER = "urn:example:params:scim:schemas:Printer"
 SECRET = "correct horse battery staple"
@@ -231,38 +230,45 @@ REFUSED = [  # arguments, and what the line must name
 ]
 
 
-@pytest.fixture(scope="module")
-def refusals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """Run all of them, a few at a time: each takes the start of a Python."""
+@pytest.fixture
+def mistakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the files above, to start in."""
+    (tmp_path / "folder").mkdir()
+    for name, content in FILES.items():
+        write(tmp_path / name, content)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SCIM_TEST_EMPTY", "")
+    return tmp_path
 
-    def attempt(arguments: str, folder: Path) -> tuple[Any, list[str]]:
-        (folder / "folder").mkdir()
-        for name, content in FILES.items():
-            write(folder / name, content)
-        port = [] if "--port" in arguments else ["--port", "0"]
-        env = os.environ | {"SCIM_TEST_EMPTY": ""}
-        ended = run(*port, *arguments.split(), folder=folder, env=env)
-        return ended, sorted({*os.listdir(folder)} ^ {*FILES, "folder"})
 
-    with ThreadPoolExecutor(3) as pool:
-        yield {
-            arguments: pool.submit(
-                attempt, arguments, tmp_path_factory.mktemp("refused")
-            )
-            for arguments, _ in REFUSED
-        }
-        pool.shutdown(cancel_futures=True)
+def at_any_port(arguments: str) -> list[str]:
+    """Add `--port 0` unless the arguments name a port."""
+    return [*([] if "--port" in arguments else ["--port", "0"]), *arguments.split()]
+
+
+def assert_refused(status: object, out: str, errors: str, named: str) -> None:
+    """Check that a mistake is one line that names it, with exit status 2."""
+    assert (status, out) == (2, "")
+    assert named in errors
+    assert len(errors.splitlines()) == 1, errors
+    assert sorted(os.listdir()) == sorted([*FILES, "folder"])
 
 
 @pytest.mark.parametrize(("arguments", "named"), REFUSED)
-def test_refused_at_start(refusals: dict[str, Any], arguments: str, named: str) -> None:
+def test_refused_at_start(
+    mistakes: Path, capsys: pytest.CaptureFixture[str], arguments: str, named: str
+) -> None:
     """A mistake is one clear line that names it, exit status 2, nothing served."""
-    ended, changed = refusals[arguments].result()
-    assert ended.returncode == 2, ended
-    assert ended.stdout == ""
-    assert named in ended.stderr
-    assert len(ended.stderr.splitlines()) == 1, ended.stderr
-    assert changed == []
+    with pytest.raises(SystemExit) as ended:
+        main(at_any_port(arguments))
+    assert_refused(ended.value.code, *capsys.readouterr(), named)
+
+
+@pytest.mark.parametrize(("arguments", "named"), REFUSED[::20])
+def test_refused_in_a_process(mistakes: Path, arguments: str, named: str) -> None:
+    """The same in a process of its own: nothing else is printed on the way out."""
+    ended = run(*at_any_port(arguments), folder=mistakes)
+    assert_refused(ended.returncode, ended.stdout, ended.stderr, named)
 
 
 def test_port_in_use(tmp_path: Path) -> None:

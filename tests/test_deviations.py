@@ -1620,7 +1620,7 @@ def test_unknown_codes(code: str) -> None:
         *({"accept": (code,)}, {"refuse": ("op-case", code)}),
         *({"tenants": {"a": {name: (code,)}}} for name in ("accept", "refuse")),
     ):
-        with pytest.raises(ValueError, match=code):
+        with pytest.raises(ValueError, match=f"'{code}'"):
             create_app(**options)
 
 

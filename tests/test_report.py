@@ -330,7 +330,7 @@ def secrets() -> Iterator[tuple[str, str, Any, str]]:
 
 
 @pytest.mark.parametrize("level", ["strict", "standard", "lenient"])
-@pytest.mark.parametrize(("method", "path", "body", "code"), secrets())
+@pytest.mark.parametrize(("method", "path", "body", "code"), [*secrets()])
 def test_no_secret_is_told(
     level: str, method: str, path: str, body: Any, code: str
 ) -> None:
