@@ -102,7 +102,8 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from types import NoneType
+from typing import TYPE_CHECKING, Any, NoReturn, TypedDict
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from weakref import WeakValueDictionary
 from wsgiref.simple_server import WSGIServer
@@ -253,7 +254,7 @@ class Deviation:
     rfc: str
     sent_by: str
     accepted_from: str  # the least tolerance that accepts it
-    scim_type: str  # of the refusal
+    scim_type: str  # of the refusal, or its status if that has none
     meaning: str
     send_instead: str
 
@@ -328,6 +329,9 @@ dangling-reference | RFC 7643 §2.3.7 | many | standard | invalidValue
 duplicate-json-key | RFC 7644 §3.8 | hand-made JSON | standard | invalidSyntax
   | one JSON object has the same key twice
   | each key once, in one spelling
+endpoint-case | RFC 7644 §3.2 | scripts, samples | standard | 404
+  | an endpoint is spelt in another case
+  | the endpoint as RFC 7644 or /ResourceTypes spells it
 """
 DEVIATIONS = {
     fields[0]: Deviation(*fields)
@@ -341,7 +345,7 @@ REFUSALS: dict[str, type[SCIMException]] = {
         *(InvalidFilterException, InvalidPathException, InvalidSyntaxException),
         *(InvalidValueException, NoTargetException),
     )
-}
+} | {"404": NotFoundException}
 
 
 def accepted_codes(
@@ -3096,12 +3100,10 @@ class Directory:
         provider: Provider,
         store: Store,
         name: str = "",
-        accepted: frozenset[str] = frozenset(),
     ) -> None:
         self.provider = provider
         self.store = store
         self.name = name
-        self.accepted = accepted
         self.rendered: dict[str, Rendering] = {}
         self.links: dict[Attribute, dict[str, bytes]] = {}  # of members, by id
         self.links_base = ""
@@ -4326,7 +4328,7 @@ class BulkJob:
 
     def attempt(self, place: int) -> Resource:
         """Carry out one operation, or answer its error."""
-        gate = Gate(self.directory.accepted, self.base)
+        gate = Gate(self.gate.accepted, self.base)
         members = self.members[place]
         result = {
             name: members[name.lower()]
@@ -4351,7 +4353,7 @@ class BulkJob:
         if not isinstance(self.sent[place], dict):
             raise InvalidSyntaxException(detail="An operation must be an object.")
         members = read_members(self.sent[place], BULK_MEMBERS, "a bulk operation", gate)
-        method, type, id = self.target(members)
+        method, type, id = self.target(members, gate)
         if method == "POST":
             self.check_bulk_id(place, members.get("bulkId"))
         else:
@@ -4384,7 +4386,9 @@ class BulkJob:
             done["version"] = resource["meta"]["version"]
         return done
 
-    def target(self, members: Mapping[str, Any]) -> tuple[str, ResourceType, str]:
+    def target(
+        self, members: Mapping[str, Any], gate: Gate
+    ) -> tuple[str, ResourceType, str]:
         """Answer the method, the resource type, and the id unless it is a POST.
 
         Raises InvalidSyntaxException, NotFoundException for an unknown path.
@@ -4398,8 +4402,9 @@ class BulkJob:
             raise InvalidSyntaxException(detail="'path' must be a string.")
         endpoint, *rest = path[1:].split("/", 2 - (method == "POST"))
         for type in self.directory.provider.types.values():
-            known = path.startswith("/") and type.endpoint == f"/{endpoint}"
+            known = path[:1] == "/" and type.endpoint[1:].lower() == endpoint.lower()
             if known and len(rest) == (method != "POST") and all(rest):
+                check_spelling(endpoint, type.endpoint[1:], gate)
                 id = unquote(rest[0]) if rest else ""
                 bulk_id = id.removeprefix("bulkId:")
                 return (
@@ -4564,9 +4569,7 @@ AUTHENTICATION_SCHEMES = {
 }
 
 
-def read_configuration(
-    given: Mapping[str, Any], schemes: Iterable[str]
-) -> dict[str, Any]:
+def read_configuration(given: Mapping[str, Any]) -> dict[str, Any]:
     """Answer the service provider configuration: the default, with what is given.
 
     What it says is law: each part of this file asks it. Raises ValueError.
@@ -4585,10 +4588,7 @@ def read_configuration(
         merged[name] = value
     check_pagination(merged["pagination"], given.get("pagination") or {})
     extra = {name: value for name, value in given.items() if name not in merged}
-    known = {
-        "authenticationSchemes": [AUTHENTICATION_SCHEMES[each] for each in schemes]
-    }
-    merged = merged | known | extra
+    merged = merged | extra
     merged["schemas"] = CONFIGURATION["schemas"]
     try:
         scim2_models.ServiceProviderConfig.model_validate(merged)
@@ -4678,6 +4678,7 @@ class Request:
     directory: Directory
     base: str
     gate: Gate
+    settings: Settings
     subject: str | None = None
     types: list[ResourceType] = field(default_factory=list)
     id: str = ""
@@ -4949,66 +4950,108 @@ def entity_tag(request: Request, resource: Resource) -> list[tuple[str, str]]:
 # === 18. Who may ask (RFC 7644 §2): authenticate ===
 
 
-@dataclass(frozen=True, slots=True, repr=False)  # secrets are printed nowhere
-class Credentials:
-    """What opens the door: bearer tokens, tokens of users, names and passwords."""
-
-    tokens: tuple[str, ...] = ()
-    user_tokens: Mapping[str, str] = field(default_factory=dict)  # user name: token
-    passwords: Mapping[str, str] = field(default_factory=dict)  # user name: password
-
-    def __post_init__(self) -> None:
-        if not all((*self.tokens, *self.user_tokens.values())):
-            raise ValueError("an empty bearer token would let everyone in")
-
-    def __bool__(self) -> bool:
-        return bool(self.tokens or self.user_tokens or self.passwords)
-
-    @property
-    def schemes(self) -> list[str]:
-        """The authentication schemes, as ServiceProviderConfig names them."""
-        bearer = ["oauthbearertoken"] if self.tokens or self.user_tokens else []
-        return bearer + (["httpbasic"] if self.passwords else [])
-
-
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who asks: the name that a report calls them, and the user whom they are."""
+    """Who asks: the name in the report, and the userName of a user's own secret."""
 
     name: str = ""
     subject: str | None = None
 
 
+@dataclass(frozen=True, slots=True, repr=False)  # secrets are printed nowhere
+class Credentials:
+    """The authentication schemes of a tenant, and who is known by which secret."""
+
+    schemes: tuple[str, ...] = ()  # as ServiceProviderConfig names them
+    known: Mapping[bytes, Mapping[bytes, Identity]] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.schemes)
+
+
+CHALLENGES = {"oauthbearertoken": "Bearer", "httpbasic": "Basic"}
+
+
+def read_credentials(options: Mapping[str, Any]) -> Credentials:
+    """Return the credentials that options give. Raises ValueError, without secrets."""
+    bearer: dict[bytes, Identity] = {}
+    tokens = check_strings("bearer_tokens", options.get("bearer_tokens", ()))
+    users = check_pairs("user_tokens", options.get("user_tokens"))
+    passwords = check_pairs("basic_auth", options.get("basic_auth"))
+    given = [(Identity(f"token {n}"), token) for n, token in enumerate(tokens, 1)]
+    given += [(Identity(user, user), token) for user, token in users.items()]
+    for identity, token in given:
+        if fault := fault_of(token) or (as_bytes(token) in bearer and "is given twice"):
+            name = clip(identity.subject or f"bearer {identity.name}")
+            raise ValueError(f"the token of '{name}' {fault}")
+        bearer[as_bytes(token)] = identity
+    for user in passwords:
+        if ":" in user:  # RFC 7617 §2: it would end the name
+            raise ValueError(f"the name '{clip(user)}' of basic_auth has a colon")
+    basic = {as_bytes(f"{x}:{y}"): Identity(x, x) for x, y in passwords.items() if y}
+    schemes = {"oauthbearertoken": bearer, "httpbasic": passwords}
+    return Credentials(
+        tuple(name for name, secrets in schemes.items() if secrets),
+        {b"bearer": bearer, b"basic": basic},  # an empty password lets nobody in
+    )
+
+
+def fault_of(token: str) -> str:
+    """Return why no client could send a token, or that everyone could; else nothing."""
+    if not token:
+        return "is empty: it would let everyone in"
+    if token.lower().startswith("bearer "):
+        return "begins with the word Bearer: give the token without it"
+    if token != token.strip() or CONTROLS.search(token):
+        return "has blanks at its ends, or control characters"
+    return ""
+
+
+def check_strings(option: str, value: Any) -> list[str]:
+    """Return a list of strings; a lone string is not one. Raises ValueError."""
+    if isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping)):
+        found = list(value)
+        if all(isinstance(each, str) for each in found):
+            return found
+    raise ValueError(f"{option} must be a list of strings, such as ['...']")
+
+
+def check_pairs(option: str, value: Any) -> dict[str, str]:
+    """Return an object of names and their secrets. Raises ValueError."""
+    pairs = {} if value is None else value
+    if isinstance(pairs, Mapping) and all(
+        isinstance(name, str) and name and isinstance(secret, str)
+        for name, secret in pairs.items()
+    ):
+        return dict(pairs)
+    raise ValueError(f"{option} must map names to strings, as in {{'ann': '...'}}")
+
+
 def authenticate(header: str, credentials: Credentials) -> Identity:
-    """Answer who asks, by the Authorization header (RFC 6750, RFC 7617).
+    """Return who asks, by the Authorization header (RFC 6750, RFC 7617).
 
     Raises StatusException, 401.
     """
     if not credentials:
         return Identity()
     scheme, _, sent = header.encode("latin-1").partition(b" ")
+    scheme, sent = scheme.lower(), sent.strip()
+    secret = decode_pair(sent) if scheme == b"basic" else sent
     found = None
-    if scheme.lower() == b"bearer":
-        for number, token in enumerate(credentials.tokens, 1):
-            if hmac.compare_digest(sent.strip(), as_bytes(token)):
-                found = Identity(f"token {number}")
-        for user, token in credentials.user_tokens.items():
-            if hmac.compare_digest(sent.strip(), as_bytes(token)):
-                found = Identity(user, user)
-    elif scheme.lower() == b"basic":
-        pair = decode_pair(sent.strip())
-        for user, password in credentials.passwords.items():
-            if password and hmac.compare_digest(pair, as_bytes(f"{user}:{password}")):
-                found = Identity(user, user)
+    for known, identity in credentials.known.get(scheme, {}).items():
+        if hmac.compare_digest(secret, known):
+            found = identity
     if found is None:
-        challenges = {"oauthbearertoken": "Bearer", "httpbasic": "Basic"}
-        names = [f'{challenges[each]} realm="SCIM"' for each in credentials.schemes]
-        sort = "missing" if not header else "not one of those that are known here"
-        raise StatusException(
-            401,
-            f"The credentials are {sort}.",
-            [("WWW-Authenticate", ", ".join(names))],
-        )
+        names = [CHALLENGES[each] for each in credentials.schemes]
+        words = " or ".join(names)
+        if not header:
+            detail = f"The Authorization header is missing: it begins with {words}."
+        elif scheme.decode("latin-1") not in map(str.lower, names):
+            detail = f"The Authorization header does not begin with the word {words}."
+        else:
+            detail = "The credentials in the Authorization header are not valid here."
+        challenges = ", ".join(f'{each} realm="SCIM"' for each in names)
+        raise StatusException(401, detail, [("WWW-Authenticate", challenges)])
     return found
 
 
@@ -5029,7 +5072,8 @@ def decode_pair(sent: bytes) -> bytes:
 
 
 HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::([0-9]{1,5}))?", re.A)
-URL_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*", re.A)
+URL_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)*", re.A)
+"""A path that can be reflected: without an empty or a dot segment (RFC 3986 §3.3)."""
 
 
 def check_host(host: str, header: str) -> str:
@@ -5068,10 +5112,11 @@ def find_origin(environ: Mapping[str, Any], reverse_proxy: bool) -> tuple[str, s
     forwarded = parse_forwarded(environ.get("HTTP_FORWARDED", ""))
     scheme = (forwarded.get("proto") or first("PROTO") or scheme).lower()
     if scheme not in ("http", "https"):
-        raise StatusException(400, "X-Forwarded-Proto is neither http nor https.")
-    host = check_host(
-        forwarded.get("host") or first("HOST") or host, "X-Forwarded-Host"
-    )
+        raise StatusException(400, "The forwarded scheme is neither http nor https.")
+    if sent := forwarded.get("host"):
+        host = check_host(sent, "Forwarded")
+    elif sent := first("HOST"):
+        host = check_host(sent, "X-Forwarded-Host")
     if port := first("PORT"):
         if not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
             raise StatusException(400, "X-Forwarded-Port is no port.")
@@ -5081,17 +5126,40 @@ def find_origin(environ: Mapping[str, Any], reverse_proxy: bool) -> tuple[str, s
             host = f"{host}:{port}"
     above = first("PREFIX").rstrip("/")
     if not URL_PATH.fullmatch(above):
-        raise StatusException(400, "X-Forwarded-Prefix is no path.")
+        raise StatusException(400, "X-Forwarded-Prefix is not a path such as /scim.")
     return f"{scheme}://{host}", above + prefix
 
 
+FORWARDED_PAIR = re.compile(  # possessive, so that no header takes quadratic time
+    r"""[ \t]*+(?:([!#$%&'*+.^_`|~0-9A-Za-z-]+)=("(?:[^"\\]|\\.)*+"|[^\s",;]*+))?+
+    [ \t]*+([,;]|$)""",
+    re.VERBOSE,
+)
+
+
 def parse_forwarded(header: str) -> dict[str, str]:
-    """Answer what the first proxy of a Forwarded header says (RFC 7239 §4)."""
-    element = header.partition(",")[0]
-    if element.count('"') % 2:
-        raise StatusException(400, "Forwarded has a quote that does not end.")
-    pairs = re.findall(r'(?:^|;)\s*(\w+)=("[^"]*"|[^;]*)', element)
-    return {name.lower(): value.strip().strip('"') for name, value in pairs}
+    """Return the parameters that the first proxy sent in Forwarded (RFC 7239 §4).
+
+    Choice: a value may have a colon without quotes, as many proxies send host and port.
+
+    >>> parse_forwarded('for=192.0.2.1;host="a.example:8443", for="[::1]"')["host"]
+    'a.example:8443'
+
+    Raises StatusException, 400.
+    """
+    pairs: dict[str, str] = {}
+    at = 0
+    while match := FORWARDED_PAIR.match(header, at):
+        at = match.end()
+        if match[1]:
+            name, value = match[1].lower(), match[2]
+            if name in pairs:  # "MUST NOT occur more than once per field-value"
+                raise StatusException(400, f"Forwarded has '{clip(name)}' twice (§4).")
+            quoted = value[:1] == '"'
+            pairs[name] = re.sub(r"\\(.)", r"\1", value[1:-1]) if quoted else value
+        if match[3] != ";":
+            return pairs
+    raise StatusException(400, "Forwarded is not a list of NAME=VALUE (RFC 7239 §4).")
 
 
 def is_loopback(host: str) -> bool:
@@ -5322,7 +5390,7 @@ def get_documents(endpoint: str) -> Handler:
             raise ForbiddenException(
                 detail=f"/{endpoint} takes no filter (RFC 7644 §4)."
             )
-        documents = request.application.documents[endpoint]
+        documents = request.settings.documents[endpoint]
         if request.id:
             by_lower = {id.lower(): id for id in documents}
             id = by_lower.get(request.id.lower())
@@ -5378,6 +5446,10 @@ ROUTES: dict[tuple[object, ...], dict[str, Handler]] = {  # RFC 7644 Table 2
 def find_route(request: Request, segments: Sequence[str]) -> dict[str, Handler] | None:
     """Answer the handlers of a path; the request takes what the path names."""
     types = request.application.endpoints
+    if segments and segments[0] not in types:
+        right = request.application.spelling.get(segments[0].lower(), segments[0])
+        check_spelling(segments[0], right, request.gate)
+        segments = [right, *segments[1:]]
     request.types = list(types.values())
     pattern: list[object] = list(segments)
     if segments and segments[0] in types:
@@ -5389,6 +5461,12 @@ def find_route(request: Request, segments: Sequence[str]) -> dict[str, Handler] 
     return ROUTES.get(tuple(pattern))
 
 
+def check_spelling(sent: str, right: str, gate: Gate) -> None:
+    """Check the case of an endpoint's letters. Raises NotFoundException."""
+    if sent != right:
+        gate.meet("endpoint-case", f"'/{clip(sent)}' for '/{right}'")
+
+
 def handle(request: Request, segments: Sequence[str]) -> Reply:
     """Answer a request.
 
@@ -5396,10 +5474,10 @@ def handle(request: Request, segments: Sequence[str]) -> Reply:
     """
     handlers = find_route(request, segments)
     if handlers is None:
-        known = ", ".join([*request.application.endpoints, *DISCOVERY, "Bulk", "Me"])
+        known = ", ".join(request.application.spelling.values())
         raise NotFoundException(
             detail=f"There is nothing at '{clip_path('/'.join(segments))}'. "
-            f"The endpoints are {known} and .search (RFC 7644 §3.2)."
+            f"The endpoints are {known} (RFC 7644 §3.2)."
         )
     allowed = [*handlers, *(["HEAD"] if "GET" in handlers else []), "OPTIONS"]
     allow = [("Allow", ", ".join(allowed))]
@@ -5422,17 +5500,41 @@ TENANT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.A)
 EXPOSED = "ETag, Location, Scim-Deviation"
 
 
+class TenantOptions(TypedDict, total=False):
+    """What a tenant may have of its own; else the server's options of that name hold.
+
+    Choice: the three kinds of credentials go together. A tenant that has any is opened
+    by its own alone.
+    """
+
+    tolerance: str
+    accept: Iterable[str]
+    refuse: Iterable[str]
+    bearer_tokens: Iterable[str]
+    user_tokens: Mapping[str, str] | None
+    basic_auth: Mapping[str, str] | None
+    me: str | None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Settings:
+    """The options of one tenant, as requests need them."""
+
+    credentials: Credentials
+    accepted: frozenset[str]
+    me: str | None
+    documents: dict[str, dict[str, Resource]]
+
+
 @dataclass(eq=False, repr=False)
 class Application:
     """A WSGI application (PEP 3333), made by `create_app`."""
 
     provider: Provider
-    documents: dict[str, dict[str, Resource]]
     new_store: Callable[[Iterable[ResourceType], str], Store]
-    credentials: Credentials
-    accepted: frozenset[str]
+    common: Settings
+    settings: dict[str, Settings]  # of the tenants that are configured
     dynamic: bool
-    me: str | None
     prefix: tuple[str, ...]
     base_url: str | None
     reverse_proxy: bool
@@ -5442,32 +5544,46 @@ class Application:
 
     def __post_init__(self) -> None:
         self.endpoints = {x.endpoint[1:]: x for x in self.provider.types.values()}
+        names = (*self.endpoints, *DISCOVERY, "Bulk", "Me", ".search")
+        self.spelling = {name.lower(): name for name in names}
         self.directories: dict[str, Directory] = {}
         self.provisional: WeakValueDictionary[str, Directory] = WeakValueDictionary()
         self.lock = threading.Lock()
         self.journal = Journal(self.provider.now)
         bulk: int = self.provider.configuration["bulk"]["maxPayloadSize"]
         self.largest_body = max(self.max_body, bulk)
-        anonymous = self.hostname is not None and not self.credentials
-        self.is_guarded = anonymous and is_loopback(self.hostname or "")
+        served = [*self.settings.values(), *([self.common] if self.dynamic else [])]
+        self.is_anonymous = not all(each.credentials for each in served)
+        self.is_guarded = self.is_anonymous and is_loopback(self.hostname or "")
+        self.unknown = self.common  # the settings of a name that is not configured
+        if not (self.common.credentials or self.dynamic):
+            schemes = dict.fromkeys(x for s in served for x in s.credentials.schemes)
+            nobody = Credentials(tuple(schemes))
+            self.unknown = replace(self.common, credentials=nobody)
 
     # --- directories
 
-    def add_directory(
-        self, name: str, accepted: frozenset[str] | None = None
-    ) -> Directory:
+    def find_settings(self, segments: list[str]) -> Settings:
+        """Return the settings of the tenant that a path names, if it exists or not.
+
+        Choice: where there are credentials, an unknown tenant is 401 without them, so
+        that a stranger cannot find out the names of the others.
+        """
+        name = segments[0] if segments and "" not in self.settings else ""
+        return self.settings.get(name, self.unknown)
+
+    def add_directory(self, name: str) -> Directory:
         """Make the directory of a tenant, or without a name the only one."""
-        codes = self.accepted if accepted is None else accepted
-        self.directories[name] = self.make_directory(name, codes)
+        self.directories[name] = self.make_directory(name)
         return self.directories[name]
 
-    def make_directory(self, name: str, accepted: frozenset[str]) -> Directory:
+    def make_directory(self, name: str) -> Directory:
         """Make a directory with a store of its own."""
         store = self.new_store(self.provider.types.values(), name)
         for type in self.provider.types.values():
             for resource in store.select(type):  # of a store that lasts
                 self.provider.note_version(resource["meta"]["version"])
-        return Directory(self.provider, store, name, accepted)
+        return Directory(self.provider, store, name)
 
     def check_tenant(self, name: str) -> str:
         """Answer the name of a tenant that can stand in a URL. Raises ValueError."""
@@ -5509,13 +5625,13 @@ class Application:
                 return found, segments[1:]
             if method != "POST" or segments[-1] == ".search":
                 store = Store(self.provider.types.values())
-                empty = Directory(self.provider, store, name, self.accepted)
+                empty = Directory(self.provider, store, name)
                 return empty, segments[1:]
             if len({*self.directories, *self.provisional}) >= MAX_TENANTS:
                 raise ForbiddenException(
                     detail=f"There are {MAX_TENANTS} tenants, and no more are made."
                 )
-            made = self.make_directory(name, self.accepted)
+            made = self.make_directory(name)
             self.provisional[name] = made
             return made, segments[1:]
 
@@ -5584,11 +5700,12 @@ class Application:
             asked = "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ or segments == ["*"]
             if asked and method == "OPTIONS":
                 return Reply(204, headers=[("Allow", METHODS)])
+            settings = self.find_settings(segments)
             if not self.is_open(segments):
                 header = environ.get("HTTP_AUTHORIZATION", "")
-                identity = authenticate(header, self.credentials)
+                identity = authenticate(header, settings.credentials)
             directory, rest = self.find_directory(segments, method)
-            gate.accepted = directory.accepted
+            gate.accepted = settings.accepted
             gate.base = self.find_base(origin, prefix, directory.name)
             rest = self.without_prefix(rest)
             request = Request(
@@ -5599,7 +5716,8 @@ class Application:
                 directory=directory,
                 base=gate.base,
                 gate=gate,
-                subject=identity.subject or self.me,
+                settings=settings,
+                subject=identity.subject or settings.me,
             )
             reply = handle(request, rest)
             self.keep_tenant(directory)
@@ -5625,7 +5743,8 @@ class Application:
         It tells how to authenticate (RFC 7643 §5).
         """
         rest = segments if "" in self.directories else segments[1:]
-        return self.without_prefix(rest) == ["ServiceProviderConfig"]
+        rest = self.without_prefix(rest)
+        return len(rest) == 1 and rest[0].lower() == "serviceproviderconfig"
 
     def check_sender(self, environ: Mapping[str, Any], origin: str) -> None:
         """Check that no web page of others asks. Raises StatusException, 403."""
@@ -5723,7 +5842,7 @@ def create_app(
     user_tokens: Mapping[str, str] | None = None,
     basic_auth: Mapping[str, str] | None = None,
     me: str | None = None,
-    tenants: Iterable[str] | Mapping[str, Mapping[str, Any]] = (),
+    tenants: Iterable[str] | Mapping[str, TenantOptions] = (),
     dynamic_tenants: bool = False,
     prefix: str = "/v2",
     base_url: str | None = None,
@@ -5743,11 +5862,11 @@ def create_app(
     `schemas` and `resource_types` replace the built-in documents;
     `service_provider_config` is merged over the default. `resources` is a dump to
     load. `user_tokens` and `basic_auth` map user names to their token or password, and
-    make them /Me; `me` is whoever else asks. `tenants` are names, or map names to their
-    own tolerance, accept and refuse. `base_url` is what Locations begin with, prefix
-    and all. `max_body` is in bytes. `hostname` is where our own HTTP server listens.
-    `store` makes a store from the resource types and the name of the tenant; `clock`
-    answers an aware datetime.
+    make them /Me; `me` is the userName of /Me for everyone else. `tenants` are names,
+    or map names to options of their own (`TenantOptions`). `base_url` is what Locations
+    begin with, prefix and all. `max_body` is in bytes. `hostname` is where our own HTTP
+    server listens. `store` makes a store from the resource types and the name of the
+    tenant; `clock` answers an aware datetime.
 
     Raises ValueError for what cannot be served.
 
@@ -5763,12 +5882,18 @@ def create_app(
     )
     if max_body < 1:
         raise ValueError(f"the largest body cannot have {max_body} bytes")
-    credentials = Credentials(
-        tuple(bearer_tokens), dict(user_tokens or {}), dict(basic_auth or {})
-    )
-    configuration = read_configuration(
-        service_provider_config or {}, credentials.schemes
-    )
+    common: TenantOptions = {
+        "tolerance": tolerance,
+        "accept": check_strings("accept", accept),  # a generator is read once
+        "refuse": check_strings("refuse", refuse),
+        "bearer_tokens": check_strings("bearer_tokens", bearer_tokens),
+        "user_tokens": user_tokens,
+        "basic_auth": basic_auth,
+        "me": me,
+    }
+    configuration = read_configuration(service_provider_config or {})
+    documents = discovery_documents(configuration, schema_documents, type_documents)
+    make_settings = partial(read_settings, common=common, documents=documents)
     provider = Provider(
         types=compile_types(schema_documents, type_documents),
         configuration=configuration,
@@ -5776,41 +5901,87 @@ def create_app(
         new_id=new_id or (lambda: str(uuid.uuid4())),
         key=secrets.token_bytes(32),
     )
+    settings = {
+        name: named(f"tenant '{clip(name)}'", make_settings, given)
+        for name, given in check_tenants(tenants).items()
+    }
+    server = make_settings({})
+    if not settings and not dynamic_tenants:
+        settings[""] = server
     app = Application(
         provider=provider,
-        documents=discovery_documents(configuration, schema_documents, type_documents),
         new_store=store,
-        credentials=credentials,
-        accepted=accepted_codes(tolerance, accept, refuse),
+        common=server,
+        settings=settings,
         dynamic=dynamic_tenants,
-        me=me,
         prefix=check_prefix(prefix, provider),
         base_url=check_base_url(base_url),
         reverse_proxy=reverse_proxy,
-        cors_origins=tuple(map(check_cors_origin, cors_origins)),
+        cors_origins=tuple(
+            map(check_cors_origin, check_strings("cors_origins", cors_origins))
+        ),
         hostname=hostname,
         max_body=max_body,
     )
-    named = tenants if isinstance(tenants, Mapping) else {name: {} for name in tenants}
-    for name, options in named.items():
-        codes = accepted_codes(
-            options.get("tolerance", tolerance),
-            options.get("accept", accept),
-            options.get("refuse", refuse),
-        )
-        app.add_directory(app.check_tenant(name), codes)
-    if not named and not dynamic_tenants:
-        app.add_directory("")
+    for name in settings:
+        app.add_directory(name and app.check_tenant(name))
     if resources is not None:
         load_resources(app, resources)
     return app
 
 
+def check_tenants(tenants: Any) -> Mapping[str, Any]:
+    """Return tenants with their options, by name. Raises ValueError."""
+    names = tenants.keys() if isinstance(tenants, Mapping) else tenants
+    names = check_strings("tenants", names)
+    spelt: dict[str, str] = {}
+    for name in names:
+        if other := spelt.get(name.lower()):
+            other = (
+                "comes twice" if name == other else f"differs from '{other}' in case"
+            )
+            raise ValueError(f"the tenant '{clip(name)}' {other}")
+        if not name:
+            raise ValueError("a tenant has an empty name")
+        spelt[name.lower()] = name
+    return tenants if isinstance(tenants, Mapping) else {name: {} for name in names}
+
+
+def read_settings(
+    given: Mapping[str, Any],
+    common: TenantOptions,
+    documents: dict[str, dict[str, Resource]],
+) -> Settings:
+    """Return the settings that options give over the common ones. Raises ValueError."""
+    if not isinstance(given, Mapping):
+        raise ValueError("the options of a tenant are an object")
+    known = TenantOptions.__annotations__
+    for unknown in map(str, given.keys() - known):
+        hint = nearest(unknown, known) or f": they are {', '.join(known)}"
+        raise ValueError(f"unknown option '{clip(unknown)}'{hint}")
+    options: Mapping[str, Any] = {**common, **given}
+    credentials = read_credentials(given) or read_credentials(common)
+    if not isinstance(options["me"], (str, NoneType)):
+        raise ValueError(f"me must be a userName, not {clip(options['me'])}")
+    schemes = [AUTHENTICATION_SCHEMES[each] for each in credentials.schemes]
+    (configuration,) = documents["ServiceProviderConfig"].values()
+    shown = {"authenticationSchemes": schemes, **configuration}
+    return Settings(
+        credentials=credentials,
+        accepted=accepted_codes(
+            options["tolerance"],
+            check_strings("accept", options["accept"]),
+            check_strings("refuse", options["refuse"]),
+        ),
+        me=options["me"],
+        documents=documents | {"ServiceProviderConfig": {"": shown}},
+    )
+
+
 def check_prefix(prefix: str, provider: Provider) -> tuple[str, ...]:
     """Answer the segments of a prefix. Raises ValueError."""
     segments = prefix.strip("/").split("/")
-    taken = {".", "..", *RESERVED}
-    taken |= {each.endpoint[1:].lower() for each in provider.types.values()}
+    taken = RESERVED | {each.endpoint[1:].lower() for each in provider.types.values()}
     if not URL_PATH.fullmatch(prefix.rstrip("/")) or taken & {
         x.lower() for x in segments
     }:
@@ -5831,18 +6002,28 @@ def check_cors_origin(origin: str) -> str:
 
 
 def check_base_url(url: str | None) -> str | None:
-    """Answer a base URL without a slash at its end. Raises ValueError."""
+    """Return a base URL without a slash at its end. Raises ValueError."""
     if url is None:
         return None
     try:
         parts = urlsplit(url)
-        right = parts.scheme in ("http", "https") and HOST.fullmatch(parts.netloc)
-        right = right and URL_PATH.fullmatch(parts.path.rstrip("/"))
         _ = parts.port  # which may be out of range
+        faults = {
+            "has no scheme: write http:// or https:// before the host": "://"
+            not in url,
+            "has a scheme other than http and https": (
+                parts.scheme not in ("http", "https")
+            ),
+            "has no valid host": not HOST.fullmatch(parts.netloc),
+            "has a query or a fragment": parts.query or parts.fragment,
+            "has no valid path": not URL_PATH.fullmatch(parts.path.rstrip("/")),
+        }
+        fault = next((fault for fault, holds in faults.items() if holds), "")
     except ValueError:
-        right = None
-    if not right or parts.query or parts.fragment:
-        raise ValueError(f"the base URL '{clip(url)}' is none such as https://a.b/v2")
+        fault = "has no valid host and port"
+    if fault:
+        shown = clip(re.sub(r"//[^/]*@", "//…@", url))  # no password of its own
+        raise ValueError(f"the base URL '{shown}' {fault}")
     return url.rstrip("/")
 
 
@@ -7014,7 +7195,7 @@ def options_of(arguments: argparse.Namespace) -> dict[str, Any]:
     config = arguments.service_provider_config
     given = read_json_file(config) if config is not None else {}
     if config is not None:
-        named(config, read_configuration, given, [])
+        named(config, read_configuration, given)
     return {
         "schemas": read_documents(arguments.schema, "schemas"),
         "resource_types": read_documents(arguments.resource_type, "resource_types"),
@@ -7076,7 +7257,7 @@ def write_file(path: str, text: str) -> None:
 
 def warn_beyond_loopback(server: Server) -> None:
     """Say what is missing on a server that others can reach."""
-    missing = [] if server.app.credentials else ["without credentials (--bearer-token)"]
+    missing = ["without credentials (--bearer-token)"] * server.app.is_anonymous
     missing += [] if server.tls else ["without TLS (--certfile)"]
     if missing and not is_loopback(str(server.server_address[0])):
         reach = f"reachable beyond this machine {' and '.join(missing)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Callable
 from typing import Any
@@ -151,6 +152,91 @@ def test_an_empty_token_lets_nobody_in(options: dict[str, Any]) -> None:
     """It is refused at start, before it can open the door."""
     with pytest.raises((ValueError, SystemExit)):
         create_app(**options)
+
+
+SECRET = "t1meMa-heen"
+MISTAKES: list[tuple[dict[str, Any], str]] = [  # options, and what the error says
+    ({"bearer_tokens": SECRET}, "bearer_tokens must be a list"),
+    ({"bearer_tokens": ""}, "bearer_tokens must be a list"),
+    ({"bearer_tokens": SECRET.encode()}, "bearer_tokens must be a list"),
+    ({"bearer_tokens": [5]}, "bearer_tokens must be a list"),
+    ({"bearer_tokens": {SECRET: "ann"}}, "bearer_tokens must be a list"),
+    ({"user_tokens": [SECRET]}, "user_tokens must map"),
+    ({"user_tokens": SECRET}, "user_tokens must map"),
+    ({"user_tokens": {"ann": [SECRET]}}, "user_tokens must map"),
+    ({"user_tokens": {"": SECRET}}, "user_tokens must map"),
+    ({"basic_auth": f"ann:{SECRET}"}, "basic_auth must map"),
+    ({"basic_auth": {"ann": 5}}, "basic_auth must map"),
+    ({"basic_auth": {"ann:x": SECRET}}, "'ann:x' of basic_auth has a colon"),
+    ({"user_tokens": {"ann": SECRET, "bob": SECRET}}, "'bob' is given twice"),
+    ({"bearer_tokens": [SECRET], "user_tokens": {"ann": SECRET}}, "'ann' is given"),
+    ({"bearer_tokens": [SECRET, SECRET]}, "'bearer token 2' is given twice"),
+    ({"bearer_tokens": [f"{SECRET} "]}, "'bearer token 1' has blanks"),
+    ({"bearer_tokens": [f"\t{SECRET}"]}, "'bearer token 1' has blanks"),
+    ({"user_tokens": {"ann": f"{SECRET}\n"}}, "'ann' has blanks"),
+    ({"bearer_tokens": [f"{SECRET}\0x"]}, "control characters"),
+    ({"bearer_tokens": [f"Bearer {SECRET}"]}, "without it"),
+    ({"user_tokens": {"ann": f"bearer {SECRET}"}}, "without it"),
+]
+
+
+@pytest.mark.parametrize(("options", "named"), MISTAKES, ids=repr)
+@pytest.mark.parametrize("tenant", ["", "acme"])
+def test_mistakes_in_credentials(
+    options: dict[str, Any], named: str, tenant: str
+) -> None:
+    """They are refused at start, in a line without secrets, of a tenant too."""
+    with pytest.raises(ValueError, match=re.escape(named)) as raised:
+        create_app(**({"tenants": {tenant: options}} if tenant else options))
+    assert SECRET not in str(raised.value) and tenant in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"tenants": "acme"}, "tenants"),
+        ({"tenants": [5]}, "tenants"),
+        ({"tenants": ["acme", "beta", "Acme"]}, "'Acme' differs from 'acme' in case"),
+        ({"tenants": {"acme": {}, "ACME": {}}}, "'ACME' differs from 'acme' in case"),
+        ({"tenants": ["acme", "acme"]}, "'acme' comes twice"),
+        ({"tenants": {"acme": "strict"}}, "object"),
+        ({"tenants": {"acme": {"tolerance": "loose"}}}, "'acme'.*'loose'"),
+        ({"tenants": {"acme": {"bearer_token": ["x"]}}}, "did you mean 'bearer_tok"),
+        ({"tenants": {"acme": {"colour": "x"}}}, "'colour': they are tolerance, "),
+        ({"tenants": {"acme": {"accept": "op-case"}}}, "accept must be a list"),
+        ({"tenants": {"acme": {"me": ["ann"]}}}, "me must be"),
+        ({"me": 5}, "me must be"),
+        ({"cors_origins": "https://a.example"}, "cors_origins"),
+        ({"accept": "op-case"}, "accept must be a list"),
+        ({"refuse": "op-case"}, "refuse must be a list"),
+    ],
+    ids=repr,
+)
+def test_mistakes_in_options(options: dict[str, Any], named: str) -> None:
+    """A string is not a list of strings, and an unknown option is not ignored."""
+    with pytest.raises(ValueError, match=named):
+        create_app(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "header", "words"),
+    [
+        (BEARER, "s3cret", "does not begin with the word Bearer"),
+        (BEARER, "Token s3cret", "does not begin with the word Bearer"),
+        (BEARER | BASIC, "s3cret", "the word Bearer or Basic"),
+        (BASIC, "Bearer s3cret", "does not begin with the word Basic"),
+        (BEARER, "Bearer s3cre", "not valid here"),
+        (BEARER, None, "is missing"),
+    ],
+)
+def test_what_a_refusal_says(
+    make_client: MakeClient, options: dict[str, Any], header: str | None, words: str
+) -> None:
+    """It says what was wrong with the form, and never quotes what was sent."""
+    headers = {"Authorization": header} if header else {}
+    reply = make_client(**options).request("GET", "/Users", headers=headers)
+    detail = assert_error(reply, 401)
+    assert words in detail and "s3cre" not in detail
 
 
 def test_a_token_that_is_not_ascii(make_client: MakeClient) -> None:

@@ -140,33 +140,115 @@ def forwarded(
     return {f"X-Forwarded-{name}": value for name, value in sent.items() if value}
 
 
-PROXIES: list[tuple[dict[str, str], set[str]]] = [  # headers, and the bases allowed
-    ({}, {"http://localhost"}),
-    (forwarded("https"), {"https://localhost"}),
-    (forwarded("https", "a.example"), {"https://a.example"}),
-    (forwarded(host="a.example"), {"http://a.example"}),
-    (forwarded("https", "a.example:8443"), {"https://a.example:8443"}),
-    (forwarded("https", "a.example", "8443"), {"https://a.example:8443"}),
+PROXIES: list[
+    tuple[dict[str, str], tuple[str, ...]]
+] = [  # headers, and the bases allowed
+    ({}, ("http://localhost",)),
+    (forwarded("https"), ("https://localhost",)),
+    (forwarded("https", "a.example"), ("https://a.example",)),
+    (forwarded(host="a.example"), ("http://a.example",)),
+    (forwarded("https", "a.example:8443"), ("https://a.example:8443",)),
+    (forwarded("https", "a.example", "8443"), ("https://a.example:8443",)),
     (
         forwarded("https", "a.example", "443"),
-        {"https://a.example", "https://a.example:443"},
+        ("https://a.example", "https://a.example:443"),
     ),
-    (forwarded("https", "a.example", prefix="/idm"), {"https://a.example/idm"}),
-    (forwarded("https", "a.example", "8", "/i"), {"https://a.example:8/i"}),
-    (forwarded("https", "[::1]:8443"), {"https://[::1]:8443"}),
-    ({"Forwarded": "proto=https;host=a.example"}, {"https://a.example"}),
+    (forwarded("https", "a.example", prefix="/idm"), ("https://a.example/idm",)),
+    (forwarded("https", "a.example", "8", "/i"), ("https://a.example:8/i",)),
+    (forwarded("https", "[::1]:8443"), ("https://[::1]:8443",)),
+    ({"Forwarded": "proto=https;host=a.example"}, ("https://a.example",)),
     (
         {"Forwarded": 'for=192.0.2.1;Proto=HTTPS;Host="a.example:8443"'},
-        {"https://a.example:8443"},
+        ("https://a.example:8443",),
     ),
-    ({"Forwarded": 'for="[::1]:9";host="[::1]:8443"'}, {"http://[::1]:8443"}),
-    ({"Forwarded": "for=192.0.2.1"}, {"http://localhost"}),
+    ({"Forwarded": 'for="[::1]:9";host="[::1]:8443"'}, ("http://[::1]:8443",)),
+    ({"Forwarded": "for=192.0.2.1"}, ("http://localhost",)),
+    ({"Forwarded": 'for="a,b";host=a.example'}, ("http://a.example",)),
+    (
+        {"Forwarded": 'for="a\\",host=evil.example;";host=a.example'},
+        ("http://a.example",),
+    ),
+    (
+        {"Forwarded": "host=a.example;proto=https, host=b.example"},
+        ("https://a.example",),
+    ),
+    ({"Forwarded": 'by=_x ; Host = "b"'.replace(" = ", "=")}, ("http://b",)),
+    ({"Forwarded": ";;host=a.example:81;"}, ("http://a.example:81",)),
+    ({"Forwarded": 'for=1;ext="host=evil.example"'}, ("http://localhost",)),
 ]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Forwarded": "host=a.example;host=b.example"},
+        {"Forwarded": "host=a.example;proto=https;HOST=a.example"},
+        {"Forwarded": "proto=http;proto=https"},
+        {"Forwarded": 'host="a.example'},
+        {"Forwarded": 'host="a.example"b'},
+        {"Forwarded": "host"},
+        {"Forwarded": "host=a b"},
+        {"Forwarded": "host=ann:pw@a.example"},
+        {"Forwarded": 'host="a.example/x"'},
+        {"Forwarded": "proto=gopher"},
+        {"Forwarded": " " * 60_000 + "="},
+        {"Forwarded": '"' + "\\" * 60_000},
+        forwarded(prefix="/../x"),
+        forwarded(prefix="/x/.."),
+        forwarded(prefix="/./x"),
+        forwarded(prefix="/x//y"),
+        forwarded(prefix="//evil.example"),
+        forwarded(prefix="/%2e%2e"),
+        forwarded(prefix="x"),
+    ],
+    ids=lambda headers: str(headers)[:60],
+)
+def test_malformed_proxy_headers(
+    make_client: MakeClient, headers: dict[str, str]
+) -> None:
+    """They are 400 and say which header, and are reflected nowhere (RFC 7239 §4)."""
+    client = make_client(reverse_proxy=True)
+    body = {"schemas": [USER], "userName": "ann"}
+    reply = client.request("POST", "/Users", body, headers)
+    detail = assert_error(reply, 400)
+    assert "orwarded" in detail and "pw" not in detail
+    assert "Location" not in reply.headers
+    assert client.get("/Users")["totalResults"] == 0
+    assert Client(create_app()).request("GET", "/Users", headers=headers).status == 200
+
+
+@pytest.mark.parametrize("prefix", ["/a.b/..c", "/~x/_y", "/.well-known/scim"])
+def test_prefixes_with_dots(make_client: MakeClient, prefix: str) -> None:
+    """Only a segment that is nothing but one or two dots is one (RFC 3986 §3.3)."""
+    client = make_client(reverse_proxy=True)
+    headers = forwarded(prefix=prefix)
+    created = client.post("/Users", {"schemas": [USER], "userName": "ann"}, headers)
+    assert created.headers["Location"].startswith(f"http://localhost{prefix}/v2/")
+
+
+@pytest.mark.parametrize(
+    ("url", "fault"),
+    [
+        ("scim.example/v2", "no scheme: write http:// or https://"),
+        ("localhost:8080/v2", "no scheme"),
+        ("ftp://scim.example/v2", "scheme other than"),
+        ("https:///v2", "no valid host"),
+        ("https://scim.example:99999/v2", "no valid host and port"),
+        ("https://scim.example/v2?x=1", "query"),
+        ("https://scim.example/../v2", "no valid path"),
+        ("https://ann:p-secret@scim.example/v2", "no valid host"),
+    ],
+)
+def test_base_urls_that_are_none(url: str, fault: str) -> None:
+    """The error says what is missing or wrong."""
+    with pytest.raises(ValueError, match=re.escape(fault)) as raised:
+        create_app(base_url=url)
+    assert "p-secret" not in str(raised.value)
 
 
 @pytest.mark.parametrize(("headers", "bases"), PROXIES, ids=repr)
 def test_reverse_proxy(
-    make_client: MakeClient, headers: dict[str, str], bases: set[str]
+    make_client: MakeClient, headers: dict[str, str], bases: tuple[str, ...]
 ) -> None:
     """Locations are those of the outside, if the proxy is trusted (RFC 7239 §4)."""
     client = make_client(reverse_proxy=True)
@@ -178,7 +260,7 @@ def test_reverse_proxy(
 
 @pytest.mark.parametrize(("headers", "bases"), PROXIES, ids=repr)
 def test_no_reverse_proxy(
-    client: Client, headers: dict[str, str], bases: set[str]
+    client: Client, headers: dict[str, str], bases: tuple[str, ...]
 ) -> None:
     """Without the option these headers are anybody's, and ignored (RFC 7239 §8.1)."""
     assert all(

@@ -57,6 +57,7 @@ TABLE: dict[str, tuple[str, str]] = {  # code: accepted from, refused with
     "undeclared-extension": ("standard", "invalidSyntax"),
     "dangling-reference": ("standard", "invalidValue"),
     "duplicate-json-key": ("standard", "invalidSyntax"),
+    "endpoint-case": ("standard", "404"),
 }
 
 
@@ -1072,6 +1073,47 @@ DUPLICATES = [
     ),
 ]
 
+ENDPOINTS = [
+    Row("endpoint-case", "GET", "/users", None, "u1 u2 u7"),
+    Row("endpoint-case", "GET", "/GROUPS", None, "G1"),
+    *(
+        Row(
+            "endpoint-case",
+            *("POST", path, {"schemas": [SEARCH], "filter": 'userName eq "ann"'}),
+            "u1",
+        )
+        for path in ("/uSERS/.search", "/.Search")
+    ),
+    Row(
+        "endpoint-case",
+        *("POST", "/users", {"schemas": [USER], "userName": "new"}),
+        *({"userName": "new"}, "/Users/n1"),
+    ),
+    *(
+        Row("endpoint-case", method, "/USERS/u1", sent, {"userName": "ann"} | DR, look)
+        for look in ("/Users/u1",)
+        for method, sent in (
+            ("PUT", {"schemas": [USER], "userName": "ann"} | DR),
+            ("PATCH", patch_op(op("add", "title", "Dr"))),
+        )
+    ),
+    Row(
+        "endpoint-case",
+        *("POST", "/bulk"),
+        {
+            "schemas": [BULK],
+            "Operations": [
+                {
+                    "method": "PATCH",
+                    "path": "/Users/u1",
+                    "data": patch_op(op("add", "title", "Dr")),
+                }
+            ],
+        },
+        *({"userName": "ann"} | DR, "/Users/u1"),
+    ),
+]
+
 RFC = [
     # Names and URNs have no case, and a core attribute may have its URN.
     Row(
@@ -1199,7 +1241,8 @@ RFC = [
 ROWS = [
     *(*OP_CASE, *BOOLEANS, *REMOVALS, *CREATED, *FOR_COMPLEX, *EMPTY, *KEYS),
     *(*UNKNOWN_KEY, *UNKNOWN_ATTRIBUTE, *UNKNOWN_PATH, *UNQUALIFIED, *UNKNOWN_FILTER),
-    *(*UNKNOWN_SCHEMA, *ARRAYS, *FILTERS, *SCHEMAS, *REFERENCES, *DUPLICATES, *RFC),
+    *(*UNKNOWN_SCHEMA, *ARRAYS, *FILTERS, *SCHEMAS, *REFERENCES, *DUPLICATES),
+    *(*ENDPOINTS, *RFC),
 ]
 
 
@@ -1252,10 +1295,11 @@ def test_rows(
     taken = {each for each in codes if accepted_at(level, each)}
     taken = (taken | {*accept}) - {*refuse}
     if codes - taken:
-        assert reply.status == 400, reply.content
         detail = reply.json["detail"]
         (code,) = (each for each in codes - taken if f"--accept {each}" in detail)
-        assert_names(assert_error(reply, 400, row.scim_type(code)), code)
+        expected = row.scim_type(code)
+        refusal = (404, None) if expected == "404" else (400, expected)
+        assert_names(assert_error(reply, *refusal), code)
         if level == "standard" and not refuse and accepted_at("lenient", code):
             assert "lenient" in detail
         assert codes_of(reply) <= taken
@@ -1279,14 +1323,14 @@ def assert_state(
     client: Client, row: Row, reply: Reply, before: dict[str, Any]
 ) -> None:
     """Check the resource that was written, and that no other was."""
-    made = row.method == "POST" and row.path != "/Bulk"
+    made = row.method == "POST" and row.path.lower() != "/bulk"
     assert reply.status == (201 if made else 200), reply.content
     now = client.get(row.look)
     assert shown(now.json) == row.after
     schemas = {USER if row.look.startswith("/Users") else GROUP}
     schemas |= {name for name in row.after if name.startswith("urn:")}
     assert sorted(now["schemas"]) == sorted(schemas)
-    if row.path != "/Bulk":
+    if row.path.lower() != "/bulk":
         assert reply.json == now.json
     after = everything(client)
     written = row.look.rpartition("/")[2]
@@ -1486,6 +1530,86 @@ def test_an_item_that_names_nobody(level: str, sent: Any) -> None:
     assert app.dump() == before
 
 
+# --- Endpoints in another case --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "right"),
+    [
+        ("GET", "/serviceproviderconfig", "/ServiceProviderConfig"),
+        ("GET", "/RESOURCETYPES", "/ResourceTypes"),
+        ("GET", "/resourceTypes/User", "/ResourceTypes/User"),
+        ("GET", f"/schemas/{GROUP}", f"/Schemas/{GROUP}"),
+        ("GET", "/me", "/Me"),
+        ("PATCH", "/ME", "/Me"),
+        ("HEAD", "/me", "/Me"),
+        ("OPTIONS", "/users/u1", "/Users/u1"),
+        ("GET", "/groups/G1", "/Groups/G1"),
+        ("DELETE", "/bulk", "/Bulk"),
+        ("GET", "/USERS/nobody", "/Users/nobody"),
+    ],
+)
+@pytest.mark.parametrize("token", ["", "s3cret"])
+def test_endpoint_case(method: str, path: str, right: str, token: str) -> None:
+    """Each answers as the endpoint does, with locations spelt right; strict has 404."""
+    options: dict[str, Any] = {"bearer_tokens": [token]} if token else {}
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    ann = {"schemas": [USER], "userName": "ann", "id": "u1"}
+    crew = {"schemas": [GROUP], "displayName": "crew", "id": "G1"}
+    for level in ("standard", "strict"):
+        app = create_app(me="ann", tolerance=level, resources=[ann, crew], **options)
+        client = Client(app)
+        sent = patch_op(op("add", "title", "Dr")) if method == "PATCH" else None
+        expected = client.request(method, right, sent, headers)
+        kept = app.dump()
+        reply = client.request(method, path, sent, headers)
+        assert app.dump() == kept
+        if level == "standard":
+            assert codes_of(reply) == {"endpoint-case"}
+            del reply.headers["Scim-Deviation"]
+            assert (reply.status, reply.json) == (expected.status, expected.json)
+            assert reply.headers == expected.headers
+        elif method == "HEAD":
+            assert reply.status == 404
+        else:
+            assert_names(assert_error(reply, 404), "endpoint-case")
+
+
+def test_endpoint_case_without_a_token() -> None:
+    """ServiceProviderConfig is open in any case, and nothing else is."""
+    for tenants, prefix in (((), "/v2"), (("acme",), "/acme/v2")):
+        client = Client(create_app(bearer_tokens=["s3cret"], tenants=tenants), prefix)
+        assert client.get("/serviceproviderconfig").status == 200
+        for path in ("/users", "/Me", "/schemas", "/serviceproviderconfig/x"):
+            assert_error(client.get(path), 401)
+
+
+def test_endpoint_case_in_bulk() -> None:
+    """The path of an operation may be spelt so too; strict refuses that operation."""
+    job = [
+        {
+            "method": "POST",
+            "path": "/users",
+            "bulkId": "q",
+            "data": {"schemas": [USER], "userName": "new"},
+        },
+        {"method": "DELETE", "path": "/GROUPS/G1"},
+        {"method": "DELETE", "path": "/Users/u2"},
+    ]
+    body = {"schemas": [BULK], "Operations": job}
+    for level, statuses in (("standard", "201 204 204"), ("strict", "404 404 204")):
+        _, client = serve(tolerance=level)
+        reply = client.post("/Bulk", body)
+        results = reply["Operations"]
+        assert " ".join(each["status"] for each in results) == statuses
+        if level == "standard":
+            assert codes_of(reply) == {"endpoint-case"}
+            assert results[0]["location"] == f"{BASE}/Users/n1"
+            assert results[1]["location"] == f"{BASE}/Groups/G1"
+        else:
+            assert_names(results[0]["response"]["detail"], "endpoint-case")
+
+
 # --- The table and the gate -----------------------------------------------------------
 
 
@@ -1497,7 +1621,8 @@ def test_the_table() -> None:
         row = rows[code]
         assert fields(row)[0].name == "code" and row.code == code
         assert row.accepted_from == accepted_from
-        named = re.findall(r"invalid[A-Z]\w+|noTarget|mutability", str(row.scim_type))
+        known = r"invalid[A-Z]\w+|noTarget|mutability|404"
+        named = re.findall(known, str(row.scim_type))
         assert named and set(named) <= set(scim_types.split()), code
         assert scim_types.split()[0] in named or code == "unqualified-attribute"
         with pytest.raises(FrozenInstanceError):

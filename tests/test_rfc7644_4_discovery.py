@@ -85,24 +85,24 @@ def test_a_configuration_of_one_s_own(make_client: MakeClient) -> None:
 @pytest.mark.parametrize(
     ("options", "types"),
     [
-        ({"bearer_tokens": ["t"]}, {"oauthbearertoken"}),
-        ({"user_tokens": {"ann": "t"}}, {"oauthbearertoken"}),
-        ({"basic_auth": {"ann": "p"}}, {"httpbasic"}),
+        ({"bearer_tokens": ["t"]}, ["oauthbearertoken"]),
+        ({"user_tokens": {"ann": "t"}}, ["oauthbearertoken"]),
+        ({"basic_auth": {"ann": "p"}}, ["httpbasic"]),
         (
             {"bearer_tokens": ["t"], "basic_auth": {"ann": "p"}},
-            {"oauthbearertoken", "httpbasic"},
+            ["oauthbearertoken", "httpbasic"],
         ),
     ],
     ids=repr,
 )
 def test_authentication_schemes(
-    make_client: MakeClient, options: dict[str, Any], types: set[str]
+    make_client: MakeClient, options: dict[str, Any], types: list[str]
 ) -> None:
     """Those that are asked for, readable without them (RFC 7643 §5, RFC 7644 §4)."""
     reply = make_client(**options).get("/ServiceProviderConfig")
     assert reply.status == 200, reply.content
     schemes = reply["authenticationSchemes"]
-    assert {scheme["type"] for scheme in schemes} == types
+    assert [scheme["type"] for scheme in schemes] == types
     assert all(scheme["name"] and scheme["description"] for scheme in schemes)
 
 

@@ -234,6 +234,141 @@ def test_every_tenant_is_guarded(dynamically: bool) -> None:
     assert dumped(app) == {"a": ["ann"], "b": ["ann"]}
 
 
+def bearer(token: str) -> dict[str, str]:
+    """Spell the header of a bearer token, or none."""
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+OPENED: list[tuple[dict[str, Any], str]] = [  # options; tenant:token:status ...
+    (
+        {"tenants": {"acme": {"bearer_tokens": ["a"]}, "beta": {}}},
+        "acme::401 acme:a:200 acme:x:401 beta::200 beta:a:200 none::401 none:a:401",
+    ),
+    (
+        {
+            "tenants": {"acme": {"bearer_tokens": ["a"]}, "beta": {}},
+            "bearer_tokens": ["s"],
+        },
+        "acme::401 acme:a:200 acme:s:401 beta::401 beta:a:401 beta:s:200 "
+        "none::401 none:a:401 none:s:404",
+    ),
+    (
+        {
+            "tenants": {
+                "acme": {"user_tokens": {"ann": "a"}},
+                "beta": {"bearer_tokens": ["b"], "user_tokens": None},
+            }
+        },
+        "acme:a:200 acme:b:401 beta:b:200 beta:a:401 beta::401 none::401 none:a:401",
+    ),
+    (
+        {"tenants": {"acme": {"bearer_tokens": []}}, "bearer_tokens": ["s"]},
+        "acme::401 acme:s:200",
+    ),
+    ({"tenants": {"acme": {}, "beta": {}}}, "acme::200 none::404 none:x:404"),
+    (
+        {"tenants": {"acme": {"bearer_tokens": ["a"]}}, "dynamic_tenants": True},
+        "acme::401 acme:a:200 other::200",
+    ),
+    (
+        {
+            "tenants": {"acme": {"bearer_tokens": ["a"]}},
+            "dynamic_tenants": True,
+            "bearer_tokens": ["s"],
+        },
+        "acme:a:200 acme:s:401 other::401 other:a:401 other:s:200",
+    ),
+]
+
+
+@pytest.mark.parametrize(("options", "requests"), OPENED, ids=repr)
+def test_what_opens_a_tenant(options: dict[str, Any], requests: str) -> None:
+    """Its own credentials alone, or those of the server (RFC 7644 §2, §6)."""
+    if "bearer_tokens" in options:  # also when it can be read only once
+        options = options | {"bearer_tokens": iter(options["bearer_tokens"])}
+    app = create_app(**options)
+    for name, token, status in (each.split(":") for each in requests.split()):
+        client = Client(app, f"/{name}/v2")
+        for path in ("/Users", "/Schemas", "", "/Users/x/y/z"):
+            reply = client.request("GET", path, headers=bearer(token))
+            expected = {"200": 404} if path.endswith("z") else {}
+            assert reply.status == expected.get(status, int(status)), (name, token)
+            if status == "401":
+                assert "Bearer" in reply.headers["WWW-Authenticate"]
+
+
+def test_a_tenant_shows_its_own_authentication_schemes() -> None:
+    """ServiceProviderConfig says how that tenant is opened (RFC 7643 §5)."""
+    tenants = {
+        "acme": {"basic_auth": {"ann": "pw"}},
+        "beta": {},
+        "both": {"bearer_tokens": ["b"], "basic_auth": {"ann": "pw"}},
+    }
+    app = create_app(tenants=tenants, bearer_tokens=["s"])
+    shown = {
+        "acme": ["httpbasic"],
+        "beta": ["oauthbearertoken"],
+        "both": ["oauthbearertoken", "httpbasic"],
+    }
+    for name, types in shown.items():
+        config = Client(app, f"/{name}/v2").get("/ServiceProviderConfig")
+        assert [each["type"] for each in config["authenticationSchemes"]] == types
+    given = {"authenticationSchemes": [{"type": "oauth2", "name": "x"}]}
+    app = create_app(tenants=tenants, service_provider_config=given)
+    config = Client(app, "/acme/v2").get("/ServiceProviderConfig")
+    assert config["authenticationSchemes"] == given["authenticationSchemes"]
+
+
+def test_a_tenant_has_its_own_tolerance_and_me() -> None:
+    """What it does not give is the server's (RFC 7644 §3.11)."""
+    users = [stored("1", "ann"), stored("2", "bea")]
+    tenants = {
+        "acme": {"me": "bea", "tolerance": "strict", "accept": ["missing-schemas"]},
+        "beta": {"user_tokens": {"bea": "b"}, "refuse": ["missing-schemas"]},
+        "gamma": {},
+    }
+    resources = {name: users for name in tenants}
+    app = create_app(tenants=tenants, me="ann", resources=resources)
+    rename = {"op": "Add", "path": "title", "value": "Dr"}
+    for name, token, subject, bare, cased in (
+        ("acme", "", "bea", 201, 400),
+        ("beta", "b", "bea", 400, 200),
+        ("gamma", "", "ann", 201, 200),
+    ):
+        client = Client(app, f"/{name}/v2")
+        headers = bearer(token)
+        reply = client.request("GET", "/Me", headers=headers)
+        assert reply["userName"] == subject
+        reply = client.request("POST", "/Users", {"userName": "new"}, headers)
+        assert reply.status == bare
+        assert client.patch("/Users/1", rename, headers=headers).status == cased
+
+
+@pytest.mark.parametrize(
+    ("options", "anonymous"),
+    [
+        ({}, True),
+        ({"bearer_tokens": ["s"]}, False),
+        ({"tenants": ["acme"]}, True),
+        ({"tenants": {"acme": {"bearer_tokens": ["a"]}}}, False),
+        ({"tenants": {"acme": {"bearer_tokens": ["a"]}, "beta": {}}}, True),
+        (
+            {"tenants": {"acme": {"bearer_tokens": ["a"]}}, "dynamic_tenants": True},
+            True,
+        ),
+        ({"tenants": ["acme"], "basic_auth": {"ann": "pw"}}, False),
+    ],
+    ids=repr,
+)
+def test_an_anonymous_server(options: dict[str, Any], anonymous: bool) -> None:
+    """Only a server that asks some tenant for nothing is guarded by its Host."""
+    app = create_app(hostname="127.0.0.1", **options)
+    assert app.is_anonymous == anonymous
+    client = Client(app, "/acme/v2")
+    reply = client.request("GET", "/Users", headers={"Host": "evil.example"})
+    assert (reply.status == 403) == anonymous
+
+
 # --- Names ----------------------------------------------------------------------------
 
 
