@@ -159,6 +159,7 @@ MAX_TENANTS = 1000  # that --dynamic-tenants creates
 MAX_CONNECTIONS = 900  # open at once; the longest idle one makes room
 IDLE_TIMEOUT = 60.0  # seconds between two requests of a connection
 REQUEST_TIMEOUT = 30.0  # seconds from the first byte of a request to its last
+STOP_TIMEOUT = 2.0  # seconds in which a server that stops ends the requests in flight
 
 logger = logging.getLogger("scim2_server")
 
@@ -231,10 +232,10 @@ def clip_path(path: str) -> str:
     return clip(CREDENTIALS.sub("…", path), 200)
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Answer a hint at the name that was meant, or nothing."""
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """Return a hint at the name that was meant, or nothing."""
     by_lower = {each.lower(): each for each in known}
-    found = difflib.get_close_matches(name.lower()[:100], by_lower, 1)
+    found = difflib.get_close_matches(name.lower()[:100], by_lower, 1, cutoff)
     return f" (did you mean '{by_lower[found[0]]}'?)" if found else ""
 
 
@@ -4576,6 +4577,7 @@ def read_configuration(given: Mapping[str, Any]) -> dict[str, Any]:
     """
     if not isinstance(given, Mapping):
         raise ValueError(f"no JSON object, but {clip(given)}")
+    check_spelling_of_settings(given)
     merged: dict[str, Any] = {}
     for name, default in CONFIGURATION.items():
         value = given.get(name, default)
@@ -4597,30 +4599,48 @@ def read_configuration(given: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def check_spelling_of_settings(given: Mapping[str, Any]) -> None:
+    """Check that no setting is misspelt. Raises ValueError with the nearest one."""
+    fields = scim2_models.ServiceProviderConfig.model_fields.values()
+    names = [str(each.serialization_alias) for each in fields]
+    inner = [(f"{name}.", x, given.get(name)) for name, x in CONFIGURATION.items()]
+    for parent, known, members in [("", names, given), *inner]:
+        for name in members if isinstance(members, Mapping) else ():
+            if name not in known and (hint := nearest(str(name), known, 0.8)):
+                raise ValueError(f"unknown setting '{parent}{clip(name)}'{hint}")
+
+
 def check_pagination(paging: dict[str, Any], given: Mapping[str, Any]) -> None:
     """Check that the pagination makes sense (RFC 9865 §4). Raises ValueError."""
     if not paging["index"] and "defaultPaginationMethod" not in given:
         paging["defaultPaginationMethod"] = "cursor"
     if not paging[paging["defaultPaginationMethod"]]:
-        raise ValueError("'pagination.defaultPaginationMethod' is one that is off")
+        method = paging["defaultPaginationMethod"]
+        raise ValueError(
+            f"'pagination.defaultPaginationMethod' is {method}, which is switched off"
+        )
     if "defaultPageSize" not in given:
         paging["defaultPageSize"] = min(
             paging["defaultPageSize"], paging["maxPageSize"]
         )
     if paging["defaultPageSize"] > paging["maxPageSize"]:
-        raise ValueError("'pagination.defaultPageSize' is above 'maxPageSize'")
+        raise ValueError(
+            f"'pagination.defaultPageSize' cannot be {paging['defaultPageSize']}: it "
+            f"must be an integer from 1 to {paging['maxPageSize']}, 'maxPageSize'"
+        )
 
 
 def check_setting(name: str, value: Any, known: Any) -> None:
     """Check that a setting is of the kind that the default is. Raises ValueError."""
     if isinstance(known, bool):
-        right = isinstance(value, bool)
+        right, kind = isinstance(value, bool), "true or false"
     elif isinstance(known, int):
         right = isinstance(value, int) and not isinstance(value, bool) and value > 0
+        kind = "an integer from 1 on"
     else:
-        right = value in ("index", "cursor")
+        right, kind = value in ("index", "cursor"), '"index" or "cursor"'
     if not right:
-        raise ValueError(f"'{name}' cannot be {clip(value)}")
+        raise ValueError(f"'{name}' cannot be {clip(value)}: it must be {kind}")
 
 
 def discovery_documents(
@@ -5881,7 +5901,7 @@ def create_app(
         scim2_models.ResourceType,
     )
     if max_body < 1:
-        raise ValueError(f"the largest body cannot have {max_body} bytes")
+        raise ValueError(f"max_body cannot be {max_body}: it must be 1 byte or more")
     common: TenantOptions = {
         "tolerance": tolerance,
         "accept": check_strings("accept", accept),  # a generator is read once
@@ -6094,6 +6114,7 @@ class Connection(BaseHTTPRequestHandler):
         self.pieces = 0  # in which the leader got a request so far
         self.deadline = 0.0
         self.waiting_since: float | None = time.monotonic()
+        self.is_answering = False  # from a request's last byte to that of its reply
         self.server.admit(self)
 
     def handle(self) -> None:
@@ -6161,7 +6182,7 @@ class Connection(BaseHTTPRequestHandler):
         try:
             self.set_patience()
             self.connection.sendall(self.unsent)
-            self.unsent = b""
+            self.unsent, self.is_answering = b"", False
             while self.keeps:
                 self.serve_request()
                 self.buffer, self.at = self.buffer[self.at :].lstrip(b"\r\n"), 0
@@ -6207,12 +6228,13 @@ class Connection(BaseHTTPRequestHandler):
         except StatusException as error:
             self.refuse(error)
             return
-        self.waiting_since = None
+        self.waiting_since, self.is_answering = None, True
         options = head.fields.get("connection", "").lower()
         keep = not head.is_old and "close" not in re.split(r"[ \t]*,[ \t]*", options)
         status, headers, content = run_application(self.server.app, environ)
         self.reply(status, headers, content, keep)
         self.was_continued, self.pieces = False, 0
+        self.is_answering = bool(self.unsent)
 
     # --- reading
 
@@ -6397,8 +6419,8 @@ class Connection(BaseHTTPRequestHandler):
         self.waiting_since = time.monotonic()
         lines = [f"HTTP/1.1 {status}", *(f"{name}: {x}" for name, x in headers)]
         lines.append(f"Date: {http_date(int(time.time()))}")
-        self.keeps = keep
-        if not keep:
+        self.keeps = keep and not self.server.stopping.is_set()
+        if not self.keeps:
             lines.append("Connection: close")
         head = "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")
         self.send(head + content)
@@ -6532,6 +6554,7 @@ class Server(WSGIServer):
         self.turn = 0  # which request of the leader's that is
         self.next_sweep = 0.0
         self.stopping = threading.Event()
+        self.was_interrupted = False  # by a signal, whose handler may take no lock
         self.most_connections = min(
             MAX_CONNECTIONS, max(most_files() - 100, most_files() // 2)
         )
@@ -6597,7 +6620,7 @@ class Server(WSGIServer):
         watched = 0
         while True:
             with self.lock:
-                if self.stopping.is_set():
+                if self.stopping.is_set() or self.was_interrupted:
                     return
                 if self.served is not None and self.turn == watched:  # for long
                     self.depose()
@@ -6715,14 +6738,23 @@ class Server(WSGIServer):
         logger.debug("a connection from %s failed", client_address, exc_info=True)
 
     def close(self) -> None:
-        """Take no more connections, and end those that are open."""
+        """Take no more connections, and end those that are open.
+
+        A request that is being carried out has STOP_TIMEOUT to get its reply; a
+        connection that waits for a request, or for the rest of one, ends at once.
+        """
+        deadline = time.monotonic() + STOP_TIMEOUT
         with self.lock:
             self.stopping.set()
             leader = self.leader
             self.depose()
         if leader is not None:
-            leader.join(1.0)
+            leader.join(4 * TURN)  # unless it carries out a request
         self.server_close()
+        while self.hang_up_idle() and time.monotonic() < deadline:
+            time.sleep(TURN / 5)
+        if leader is not None:
+            leader.join(TURN)
         self.selector.close()
         with self.lock:
             connections = list(self.connections)
@@ -6730,6 +6762,15 @@ class Server(WSGIServer):
             hang_up(each.connection)
             if each.is_led:
                 each.end()
+
+    def hang_up_idle(self) -> bool:
+        """End the connections without a request in flight; return if there are more."""
+        with self.lock:
+            connections = list(self.connections)
+        for each in connections:
+            if not each.is_answering:
+                hang_up(each.connection)
+        return any(each.is_answering for each in connections)
 
 
 def most_files() -> int:
@@ -7015,11 +7056,14 @@ def find_type(
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
+    """A parser whose errors are one line; of a misspelt option with the nearest one."""
 
     def error(self, message: str) -> NoReturn:
         """End with status 2."""
         line = " ".join(message.split("\n"))
+        if match := re.match("unrecognized arguments: (--[^ =]+)", line):
+            known = self._option_string_actions
+            line = f"unknown option {match[1]}{nearest(match[1], known)}"
         self.exit(2, f"{self.prog}: error: {line}\n")
 
 
@@ -7042,7 +7086,9 @@ OPTIONS = """
 --certfile FILE  serve HTTPS with this certificate
 --keyfile FILE  the key of the certificate, if it is not in the same file
 --cors-origin ORIGIN...  admit web pages of this origin
---tenant NAME[=TOLERANCE]...  serve a directory of its own below /NAME
+--tenant NAME[=TOLERANCE|FILE]...  serve a directory of its own below /NAME; a FILE.json
+    holds its options: tolerance, accept, refuse, bearer_tokens, user_tokens, basic_auth
+    and me
 --dynamic-tenants  serve a directory below any name, which the first write makes
 --max-body BYTES  the largest body of a request (10 MiB)
 --tolerance LEVEL  how far to bear with clients: strict, standard (so by
@@ -7095,14 +7141,14 @@ def port_number(text: str) -> int:
     """Answer a port."""
     if re.fullmatch(r"[0-9]{1,5}", text) and int(text) < 65536:
         return int(text)
-    raise argparse.ArgumentTypeError(f"{text} is no port from 0 to 65535")
+    raise argparse.ArgumentTypeError(f"{text} is not a port from 0 to 65535")
 
 
 def positive(text: str) -> int:
     """Answer a positive number."""
     if re.fullmatch(r"[0-9]{1,15}", text) and int(text):
         return int(text)
-    raise argparse.ArgumentTypeError(f"{text} is no positive number")
+    raise argparse.ArgumentTypeError(f"{text} is not a number from 1 to {10**15 - 1}")
 
 
 def read_json_file(path: str) -> Any:
@@ -7178,18 +7224,23 @@ def read_pairs(texts: Iterable[str], option: str, separator: str) -> dict[str, s
         name, found, secret = whole.partition(separator)
         if not found or not name:
             raise ValueError(f"{option} needs a name, '{separator}' and a secret")
+        if name in pairs:
+            raise ValueError(f"{option} {clip(name)} comes twice")
         pairs[name] = read_secret(secret, option) if whole is text else secret
     return pairs
 
 
 def options_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """Answer the options of `create_app`. Raises ValueError."""
-    tenants = {}
+    tenants: dict[str, Any] = {}
     for text in arguments.tenant or []:
-        name, found, tolerance = text.partition("=")
+        name, _, given = text.partition("=")
         if name in tenants:
             raise ValueError(f"--tenant {name} comes twice")
-        tenants[name] = {"tolerance": tolerance} if found else {}
+        if given.endswith(".json"):
+            tenants[name] = read_json_file(given)
+        else:
+            tenants[name] = {"tolerance": given} if "=" in text else {}
     option = "--bearer-token"
     tokens = [read_secret(each, option) for each in arguments.bearer_token or []]
     config = arguments.service_provider_config
@@ -7235,24 +7286,46 @@ def check_writable(path: str) -> None:
         raise ValueError(f"{path} cannot be written: {error.strerror}") from None
 
 
-def write_file(path: str, text: str) -> None:
-    """Write a file all at once, or not at all: nobody finds half of it."""
+def write_file(path: str, text: str, private: bool = False) -> None:
+    """Write a file whole, or not at all; a new private one is its owner's alone."""
     if path.startswith("/dev/") or (os.path.exists(path) and not os.path.isfile(path)):
         Path(path).write_text(text, encoding="utf-8")  # a pipe or a terminal
         return
     path = os.path.realpath(path)
-    folder = os.path.dirname(os.path.abspath(path))
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=folder, prefix=".", delete=False
-    ) as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    mask = os.umask(0)
-    os.umask(mask)
-    known = os.path.exists(path)
-    os.chmod(file.name, os.stat(path).st_mode & 0o777 if known else 0o666 & ~mask)
-    os.replace(file.name, path)
+    handle, draft = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".")
+    try:
+        with open(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        if os.path.exists(path):
+            os.chmod(draft, os.stat(path).st_mode & 0o777)
+        elif not private:
+            mask = os.umask(0)
+            os.umask(mask)
+            os.chmod(draft, 0o666 & ~mask)
+        os.replace(draft, path)
+    except BaseException:
+        os.unlink(draft)
+        raise
+
+
+def warn(message: str) -> None:
+    """Print a warning to stderr, if anyone still reads it."""
+    with contextlib.suppress(OSError):
+        print(f"warning: {message}", file=sys.stderr, flush=True)
+
+
+def warn_of_nobody(app: Application) -> None:
+    """Warn of a `--me` that names no user of a tenant."""
+    for name, directory in app.directories.items():
+        me = app.settings.get(name, app.common).me
+        where = f" of the tenant '{name}'" if name else ""
+        try:
+            if me is not None:
+                find_subject(directory, me)
+        except NotFoundException:
+            warn(f"no user{where} has the userName '{clip(me)}': /Me is 404 (--me)")
 
 
 def warn_beyond_loopback(server: Server) -> None:
@@ -7261,43 +7334,85 @@ def warn_beyond_loopback(server: Server) -> None:
     missing += [] if server.tls else ["without TLS (--certfile)"]
     if missing and not is_loopback(str(server.server_address[0])):
         reach = f"reachable beyond this machine {' and '.join(missing)}"
-        print(f"warning: {server.url} is {reach}", file=sys.stderr)
+        warn(f"{server.url} is {reach}")
 
 
 def start(arguments: argparse.Namespace) -> Server:
     """Make the server. Raises ValueError with one line that names what is wrong."""
     if arguments.keyfile and not arguments.certfile:
         raise ValueError("--keyfile needs --certfile")
-    for path in (arguments.dump_resources, arguments.report):
-        if path is not None:
-            check_writable(path)
+    files = [x for x in (arguments.dump_resources, arguments.report) if x is not None]
+    for path in files:
+        check_writable(path)
+    if len({os.path.realpath(path) for path in files}) < len(files):
+        raise ValueError(f"--dump-resources and --report are one file: {files[0]}")
     options = options_of(arguments)
     load = arguments.load_resources
     app = create_app(**options)
     if load is not None:
         named(load, load_resources, app, read_json_file(load))
-    try:
-        tls = load_certificate(arguments.certfile, arguments.keyfile)
-    except OSError as error:
-        files = " and ".join(filter(None, (arguments.certfile, arguments.keyfile)))
-        reason = error.strerror if error.filename else "they hold none"
-        raise ValueError(f"no certificate and key in {files}: {reason}") from None
+    tls = read_certificate(arguments.certfile, arguments.keyfile)
     try:
         return Server(app, arguments.hostname, arguments.port, tls)
     except (OSError, UnicodeError) as error:
         where = f"{arguments.hostname} port {arguments.port}"
-        raise ValueError(f"cannot listen on {where}: {error}") from None
+        reason = str(error)
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+            reason = (
+                "another program does; give another port (--port 0 is any free one)"
+            )
+        raise ValueError(f"cannot listen on {where}: {reason}") from None
 
 
-def interrupt(number: int, frame: Any) -> NoReturn:
-    """Stop on SIGTERM as on Ctrl-C, once: then there are files to be written."""
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, signal.SIG_IGN)
-    raise KeyboardInterrupt
+def read_certificate(
+    certfile: str | None, keyfile: str | None
+) -> ssl.SSLContext | None:
+    """Return a TLS context. Raises ValueError that names the file."""
+    for path in filter(None, (certfile, keyfile)):
+        try:
+            open(path).close()
+        except OSError as error:
+            raise ValueError(f"{path}: {error.strerror}") from None
+    try:
+        return load_certificate(certfile, keyfile)
+    except OSError:
+        files = " and ".join(filter(None, (certfile, keyfile)))
+        raise ValueError(f"{files}: no certificate with its key in PEM") from None
+
+
+SECOND_SIGNAL = 0.2  # seconds after the first; `timeout` sends the first one twice
+
+
+def stop_on_signals(server: Server) -> None:
+    """Stop on SIGTERM as on Ctrl-C; a second signal ends a stop that is stuck.
+
+    The handler can interrupt the main thread anywhere. So it takes no lock and raises
+    nothing; `serve_forever` sees within a turn that it was called.
+    """
+    first: list[float] = []
+
+    def stop(number: int, frame: Any) -> None:
+        server.was_interrupted = True
+        first.append(time.monotonic())
+        if first[-1] - first[0] > SECOND_SIGNAL:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+
+
+def announce(line: str) -> None:
+    """Print the ready line; who started the server may have stopped reading."""
+    try:
+        print(line, flush=True)
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())  # else it fails again at exit
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the server until it is stopped; answer the exit status."""
+    """Run the server until it is stopped; return the exit status."""
     parser = build_parser()
     arguments = parser.parse_args(argv)
     if arguments.verbose:
@@ -7306,19 +7421,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         server = start(arguments)
     except ValueError as error:
         parser.error(str(error))
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, interrupt)
-    with contextlib.suppress(KeyboardInterrupt):
-        warn_beyond_loopback(server)
-        spare_collector()
-        print(f"Serving SCIM 2.0 on {server.ready}", flush=True)
-        server.serve_forever()
+    stop_on_signals(server)
+    warn_beyond_loopback(server)
+    warn_of_nobody(server.app)
+    spare_collector()
+    announce(f"Serving SCIM 2.0 on {server.ready}")
+    server.serve_forever()
     server.close()
-    try:
-        return finish(server.app, arguments)
-    except OSError as error:
-        print(f"{parser.prog}: error: {error}", file=sys.stderr)
-        return 1
+    return finish(server.app, arguments)
 
 
 def spare_collector() -> None:
@@ -7332,17 +7442,28 @@ def spare_collector() -> None:
 
 
 def finish(app: Application, arguments: argparse.Namespace) -> int:
-    """Write what is to be written at exit, and answer the exit status."""
-    if arguments.dump_resources is not None:
-        text = json.dumps(app.dump(), indent=2, ensure_ascii=False)
-        write_file(arguments.dump_resources, text + "\n")
+    """Write the files of the exit, each by itself, and return the exit status."""
     report = app.report()
-    if arguments.report is not None:
-        is_json = arguments.report.endswith(".json")
-        text = json.dumps(report, indent=2) + "\n" if is_json else print_report(report)
-        write_file(arguments.report, text)
-    deviated = any(client["deviations"] for client in report["clients"])
-    return 3 if arguments.fail_on_deviation and deviated else 0
+    status = 0
+    if arguments.fail_on_deviation and any(x["deviations"] for x in report["clients"]):
+        status = 3
+    texts: dict[str, Callable[[], str]] = {
+        "dump_resources": lambda: json.dumps(app.dump(), indent=2, ensure_ascii=False),
+        "report": lambda: (
+            json.dumps(report, indent=2)
+            if arguments.report.endswith(".json")
+            else print_report(report).removesuffix("\n")
+        ),
+    }
+    for option, text in texts.items():
+        if (path := getattr(arguments, option)) is not None:
+            try:
+                write_file(path, text() + "\n", private=option == "dump_resources")
+            except OSError as error:
+                reason = f"{path} was not written: {error.strerror}"
+                print(f"scim2_server.py: error: {reason}", file=sys.stderr)
+                status = 1
+    return status
 
 
 if __name__ == "__main__":

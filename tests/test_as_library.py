@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -145,6 +146,46 @@ def test_threads_everywhere(url: str) -> None:
         return exchange(url, "POST", "/Users", JSON, body=body).status
 
     assert Counter(in_threads(*[create] * 16)) == {201: 1, 409: 15}
+
+
+class Slow(Store):
+    """A store that takes its time to write a user, as long as its name has seconds."""
+
+    def write(self, type: Any, resource: Any) -> None:
+        time.sleep(float(resource["userName"].partition(" ")[0]))
+        super().write(type, resource)
+
+
+@pytest.mark.parametrize("padding", [10, 700_000], ids=["leader", "thread"])
+@pytest.mark.parametrize(("seconds", "answered"), [(0.7, True), (3.0, False)])
+def test_closing_waits_for_requests(
+    padding: int, seconds: float, answered: bool
+) -> None:
+    """Those in flight have two seconds; who only waits is ended at once."""
+    body = {"schemas": [USER], "userName": f"{seconds}", "title": "x" * padding}
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(running_server(store=Slow))
+        idle, half, busy = (stack.enter_context(Wire(server.url)) for _ in range(3))
+        idle.send(message(server.url, "GET", "/Users")).answer()
+        content = json.dumps(body).encode()
+        post = message(server.url, "POST", "/Users", JSON, body=content)
+        half.send(post[:-5])
+        busy.send(post)
+        time.sleep(0.3)
+        begun = time.monotonic()
+        closing = threading.Thread(target=server.close)
+        closing.start()
+        for wire in (idle, half):
+            assert wire.closed()
+        assert time.monotonic() - begun < 0.6
+        with pytest.raises(OSError):
+            Wire(server.url).__enter__()
+        if answered:
+            reply = busy.answer()
+            assert (reply.status, reply.headers["Connection"]) == (201, "close")
+        closing.join()
+        took = time.monotonic() - begun
+        assert took < 1.5 if answered else 1.9 < took < 3
 
 
 def test_running_servers_are_separate() -> None:

@@ -13,9 +13,11 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from resource import RLIMIT_FSIZE, setrlimit
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -33,8 +35,17 @@ class Process:
     """A running server: its URL, its client, and what it printed."""
 
     def __init__(
-        self, arguments: tuple[str, ...], folder: Path, server: Path, env: Any
+        self,
+        arguments: tuple[str, ...],
+        folder: Path,
+        server: Path,
+        env: Any,
+        limit: int | None,
     ) -> None:
+        def limit_files() -> None:
+            if limit is not None:
+                setrlimit(RLIMIT_FSIZE, (limit, limit))
+
         self.errors = (folder / "stderr.txt").open("w+")
         self.popen = subprocess.Popen(
             [sys.executable, str(server), "--port", "0", *arguments],
@@ -44,6 +55,7 @@ class Process:
             stdout=subprocess.PIPE,
             stderr=self.errors,
             text=True,
+            preexec_fn=limit_files,
         )
         watchdog = threading.Timer(60, self.popen.kill)
         watchdog.start()
@@ -67,10 +79,14 @@ class Process:
 
 @contextlib.contextmanager
 def serving(
-    folder: Path, *arguments: object, server: Path = SERVER, env: Any = None
+    folder: Path,
+    *arguments: object,
+    server: Path = SERVER,
+    env: Any = None,
+    limit: int | None = None,
 ) -> Iterator[Process]:
-    """Run the server with these arguments, in this folder, on any port."""
-    process = Process(tuple(map(str, arguments)), folder, server, env)
+    """Run the server in this folder, on any port; `limit` is the size of a file."""
+    process = Process(tuple(map(str, arguments)), folder, server, env, limit)
     try:
         yield process
     finally:
@@ -142,6 +158,58 @@ def test_beyond_loopback_warns(tmp_path: Path) -> None:
     assert re.search("token", errors) and re.search("TLS|--certfile", errors)
 
 
+def test_beyond_loopback_with_credentials(tmp_path: Path) -> None:
+    """A server whose tenants all have credentials is not without; one is enough."""
+    write(tmp_path / "acme.json", {"bearer_tokens": ["s3cret"]})
+    arguments = ("--hostname", "0.0.0.0", "--tenant", "acme=acme.json")
+    for more, warned in (((), False), (("--tenant", "beta"), True)):
+        with serving(tmp_path, *arguments, *more) as process:
+            _, _, errors = process.stop()
+        assert ("credentials" in errors) == warned and "TLS" in errors
+
+
+def test_a_me_that_nobody_is(tmp_path: Path) -> None:
+    """A warning at start, once the resources are loaded."""
+    write(tmp_path / "load.json", [{"schemas": [USER], "userName": "ann"}])
+    write(tmp_path / "acme.json", {"me": "bea"})
+    rows = [
+        ("--me ann --load-resources load.json", []),
+        ("--me ann", ["warning: no user has the userName 'ann'"]),
+        (
+            "--me ann --tenant acme=acme.json --tenant x --load-resources load.json",
+            ["warning: no user of the tenant 'acme' has the userName 'bea'"],
+        ),
+    ]
+    for arguments, warnings in rows:
+        with serving(tmp_path, *arguments.split()) as process:
+            status, _, errors = process.stop()
+        assert status == 0
+        lines = [line.partition(":")[0] for line in errors.splitlines()]
+        assert len(lines) == len(warnings)
+        assert all(each in errors for each in warnings)
+
+
+def test_a_tenant_with_options_in_a_file(tmp_path: Path) -> None:
+    """It is opened by its own credentials, and has its own tolerance."""
+    options = {"user_tokens": {"ann": "s3cret"}, "tolerance": "strict"}
+    write(tmp_path / "acme.json", options)
+    arguments = ("--tenant", "acme=acme.json", "--tenant", "beta=lenient")
+    with serving(tmp_path, *arguments) as process:
+        assert process.ready.rstrip().endswith("/acme/v2 (tenants: acme, beta)")
+        acme, beta = process.url, process.url.replace("acme", "beta")
+        assert_error(Live(acme).get("/Users"), 401)
+        assert_error(
+            Live(acme, "s3cret").post("/Users", {"userName": "ann"}),
+            400,
+            "invalidSyntax",
+        )
+        assert Live(acme, "s3cret").user("ann")["userName"] == "ann"
+        assert Live(acme, "s3cret").get("/Me")["userName"] == "ann"
+        assert Live(beta).post("/Users", {"userName": "ann"}).status == 201
+        _, out, errors = process.stop()
+    assert "s3cret" not in out + errors
+
+
 # --- what is refused at start ---
 
 TYPE = {
@@ -182,6 +250,10 @@ FILES = {
         for name in "ab"
     ],
     "empty": "\n",
+    "bearer": "Bearer s3cret\n",
+    "tenant.json": {"bearer_token": ["s3cret"]},
+    "filtr.json": {"filtr": {"maxResults": 5}},
+    "range.json": {"filter": {"maxResults": 0}},
     "broken.pem": "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n",
 }
 
@@ -227,6 +299,29 @@ REFUSED = [  # arguments, and what the line must name
     ("--refuse no-such-code", "no-such-code"),
     ("--accept op-case --refuse op-case", "op-case"),
     ("--no-such-option", "--no-such-option"),
+    ("--toleranse strict", "--toleranse (did you mean '--tolerance'?)"),
+    ("--bearer-tokn=s3cret", "--bearer-tokn (did you mean '--bearer-token'?)"),
+    ("--accept op-cas", "did you mean 'op-case'?"),
+    ("--bearer-token @bearer", "the word Bearer: give the token without it"),
+    ("--bearer-token a --bearer-token a", "given twice"),
+    ("--bearer-token a --user-token ann=a", "'ann' is given twice"),
+    ("--user-token ann=a --user-token bob=a", "'bob' is given twice"),
+    ("--user-token ann=a --user-token ann=b", "ann comes twice"),
+    ("--basic-auth ann:a --basic-auth ann:b", "ann comes twice"),
+    ("--tenant acme --tenant acme", "acme comes twice"),
+    ("--tenant acme --tenant Acme", "'Acme' differs from 'acme' in case"),
+    ("--tenant acme=tenant.json", "'acme': unknown option 'bearer_token' (did you"),
+    ("--tenant acme=number.json", "'acme': the options of a tenant are an object"),
+    ("--tenant acme=missing.json", "missing.json"),
+    ("--tenant acme=broken.json", "broken.json"),
+    ("--tenant acme=loose", "'acme': unknown tolerance 'loose'"),
+    ("--base-url scim.example/v2", "'scim.example/v2' has no scheme"),
+    ("--service-provider-config filtr.json", "'filtr' (did you mean 'filter'?)"),
+    ("--service-provider-config range.json", "must be an integer from 1 on"),
+    ("--port 65536", "a port from 0 to 65535"),
+    ("--max-body 0", "a number from 1 to"),
+    ("--certfile broken.pem --keyfile missing.pem", "missing.pem: No such file"),
+    ("--dump-resources all.json --report ./all.json", "are one file"),
 ]
 
 
@@ -249,7 +344,7 @@ def at_any_port(arguments: str) -> list[str]:
 def assert_refused(status: object, out: str, errors: str, named: str) -> None:
     """Check that a mistake is one line that names it, with exit status 2."""
     assert (status, out) == (2, "")
-    assert named in errors
+    assert named in errors and "s3cret" not in errors
     assert len(errors.splitlines()) == 1, errors
     assert sorted(os.listdir()) == sorted([*FILES, "folder"])
 
@@ -277,6 +372,7 @@ def test_port_in_use(tmp_path: Path) -> None:
         port = process.url.split(":")[2].removesuffix("/v2")
         ended = run("--port", port)
         assert ended.returncode == 2 and port in ended.stderr
+        assert "--port 0" in ended.stderr
         assert len(ended.stderr.splitlines()) == 1, ended.stderr
         assert exchange(process.url, "GET", "/Users").status == 200
 
@@ -344,6 +440,91 @@ def test_dump_and_load(tmp_path: Path, number: int) -> None:
     with serving(tmp_path, *loaded[:3], "dump.json") as process:
         process.stop(number)
     assert json.loads(dump.read_text()) == resources
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("delay", [0, 0.001, 0.01, 0.06])
+def test_stopped_at_once(tmp_path: Path, number: int, delay: float) -> None:
+    """A signal at any moment after the ready line ends with dump and report."""
+    files = ("--dump-resources", "dump.json", "--report", "report.json")
+    with serving(tmp_path, *files) as process:
+        time.sleep(delay)
+        assert process.stop(number) == (0, "", "")
+    assert json.loads((tmp_path / "dump.json").read_text()) == []
+    assert json.loads((tmp_path / "report.json").read_text()) == {"clients": []}
+
+
+def test_two_signals_at_once(tmp_path: Path) -> None:
+    """They count as one: `timeout` sends its signal twice."""
+    with serving(tmp_path, "--dump-resources", "dump.json") as process:
+        process.popen.send_signal(signal.SIGTERM)
+        assert process.stop() == (0, "", "")
+    assert (tmp_path / "dump.json").exists()
+
+
+def test_a_second_signal_ends_a_stuck_stop(tmp_path: Path) -> None:
+    """Here nobody reads the pipe that the dump goes to."""
+    os.mkfifo(tmp_path / "pipe")
+    with serving(tmp_path, "--dump-resources", "pipe") as process:
+        process.popen.send_signal(signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.popen.wait(1)
+        assert process.stop() == (-signal.SIGTERM, "", "")
+
+
+def test_nobody_reads_the_ready_line(tmp_path: Path) -> None:
+    """The server serves, and ends as others do."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, str(SERVER), "--port", str(port)]
+    reading, writing = os.pipe()
+    with (tmp_path / "stderr.txt").open("w+") as errors:
+        popen = subprocess.Popen(command, stdout=writing, stderr=errors)
+        os.close(reading)
+        os.close(writing)
+        try:
+            url = f"http://127.0.0.1:{port}/v2"
+            for _ in range(200):
+                with contextlib.suppress(OSError):
+                    assert exchange(url, "GET", "/Users").status == 200
+                    break
+                time.sleep(0.1)
+            popen.send_signal(signal.SIGTERM)
+            assert popen.wait(20) == 0
+        finally:
+            popen.kill()
+        errors.seek(0)
+        assert errors.read() == ""
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    """What fits is written; of the rest nothing is left, and the status is 1."""
+    users = [{"schemas": [USER], "userName": f"user{n}"} for n in range(20)]
+    write(tmp_path / "load.json", users)
+    before = write(tmp_path / "old.json", "[]")
+    for dump in ("new.json", "old.json", "/dev/full"):
+        files = ("--dump-resources", dump, "--report", "report.txt")
+        loaded = ("--load-resources", "load.json")
+        with serving(tmp_path, *loaded, *files, limit=2048) as process:
+            status, out, errors = process.stop()
+        assert (status, out) == (1, "")
+        assert re.fullmatch(rf"scim2_server.py: error: {dump} was not.*\n", errors)
+        assert (tmp_path / "report.txt").read_text().endswith("\n")
+        (tmp_path / "report.txt").unlink()
+    assert before.read_text() == "[]"
+    assert sorted(os.listdir(tmp_path)) == ["load.json", "old.json", "stderr.txt"]
+
+
+def test_the_mode_of_a_dump(tmp_path: Path) -> None:
+    """A new one is its owner's alone; one that was there keeps its mode."""
+    write(tmp_path / "old.json", "[]").chmod(0o640)
+    for name, mode in (("new.json", 0o600), ("old.json", 0o640)):
+        files = ("--dump-resources", name, "--report", "report.txt")
+        with serving(tmp_path, *files) as process:
+            process.stop()
+        assert (tmp_path / name).stat().st_mode & 0o777 == mode
+    assert (tmp_path / "report.txt").stat().st_mode & 0o044 == 0o044
 
 
 def test_killed_before_the_dump(tmp_path: Path) -> None:

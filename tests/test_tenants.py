@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -367,6 +368,14 @@ def test_an_anonymous_server(options: dict[str, Any], anonymous: bool) -> None:
     client = Client(app, "/acme/v2")
     reply = client.request("GET", "/Users", headers={"Host": "evil.example"})
     assert (reply.status == 403) == anonymous
+
+
+def test_readme_lists_the_options_of_a_tenant() -> None:
+    """Those that are taken, and no others."""
+    text = (Path(scim2_server.__file__).parent / "README.md").read_text()
+    table = text.partition("| option of a tenant |")[2].partition("\n\n")[0]
+    named = re.findall(r"`(\w+)`", table)
+    assert sorted(named) == sorted(scim2_server.TenantOptions.__annotations__)
 
 
 # --- Names ----------------------------------------------------------------------------
