@@ -362,10 +362,8 @@ def accepted_codes(
     accept, refuse = set(accept), set(refuse)
     for code in sorted(accept | refuse):
         if code not in DEVIATIONS:
-            raise ValueError(
-                f"unknown deviation '{code}'{nearest(code, DEVIATIONS)}: "
-                f"the codes are {', '.join(DEVIATIONS)}"
-            )
+            hint = nearest(code, DEVIATIONS) or f": they are {', '.join(DEVIATIONS)}"
+            raise ValueError(f"unknown deviation '{clip(code)}'{hint}")
     if both := accept & refuse:
         raise ValueError(f"'{min(both)}' is both accepted and refused")
     level = TOLERANCES.index(tolerance)
@@ -5174,7 +5172,9 @@ def parse_forwarded(header: str) -> dict[str, str]:
         if match[1]:
             name, value = match[1].lower(), match[2]
             if name in pairs:  # "MUST NOT occur more than once per field-value"
-                raise StatusException(400, f"Forwarded has '{clip(name)}' twice (§4).")
+                raise StatusException(
+                    400, f"Forwarded has '{clip(name)}' twice (RFC 7239 §4)."
+                )
             quoted = value[:1] == '"'
             pairs[name] = re.sub(r"\\(.)", r"\1", value[1:-1]) if quoted else value
         if match[3] != ";":
@@ -5762,8 +5762,11 @@ class Application:
 
         It tells how to authenticate (RFC 7643 §5).
         """
-        rest = segments if "" in self.directories else segments[1:]
-        rest = self.without_prefix(rest)
+        if "" not in self.settings:
+            if not segments or not (self.dynamic or segments[0] in self.settings):
+                return False  # 401 or 404, as the rest of an unknown tenant
+            segments = segments[1:]
+        rest = self.without_prefix(segments)
         return len(rest) == 1 and rest[0].lower() == "serviceproviderconfig"
 
     def check_sender(self, environ: Mapping[str, Any], origin: str) -> None:
@@ -5984,8 +5987,9 @@ def read_settings(
     if not isinstance(options["me"], (str, NoneType)):
         raise ValueError(f"me must be a userName, not {clip(options['me'])}")
     schemes = [AUTHENTICATION_SCHEMES[each] for each in credentials.schemes]
-    (configuration,) = documents["ServiceProviderConfig"].values()
-    shown = {"authenticationSchemes": schemes, **configuration}
+    (shown,) = documents["ServiceProviderConfig"].values()
+    if "authenticationSchemes" not in shown:
+        shown = shown | {"authenticationSchemes": schemes}
     return Settings(
         credentials=credentials,
         accepted=accepted_codes(
