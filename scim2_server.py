@@ -3087,8 +3087,6 @@ class Rendering:
     version: str
     base: str
     content: bytes
-    size: int  # of the head: what comes before `groups` and `meta`
-    is_whole: bool = True  # or only the head is right
 
 
 class Directory:
@@ -3210,10 +3208,10 @@ class Directory:
         self.store.write(type, resource)
         for each in moved:
             if self.shows_groups(each):
-                self.touch(each, only_groups=True)
+                self.touch(each)
         for each, groups in before.items():
             if self.membership(each) != groups:
-                self.touch(each, only_groups=True)
+                self.touch(each)
         if old is None or old.get("displayName") != resource.get("displayName"):
             self.touch_all_that_show(type, resource["id"])
         return resource
@@ -3253,7 +3251,7 @@ class Directory:
                 self.save(other, changed, referrer)
         for each in below:
             if self.shows_groups(each):
-                self.touch(each, only_groups=True)
+                self.touch(each)
 
     def touch_all_that_show(self, type: ResourceType, id: str) -> None:
         """Give a new version to all that show the name of a resource."""
@@ -3263,7 +3261,7 @@ class Directory:
                 self.touch(referrer["id"])
         for each in self.members_below([id]) if type.members else ():
             if self.shows_groups(each):
-                self.touch(each, only_groups=True)
+                self.touch(each)
 
     def forget_links(self, id: str) -> None:
         """Forget how groups show this member."""
@@ -3279,17 +3277,12 @@ class Directory:
         """Answer the groups of a member, and whether it is in directly."""
         return {each: found[2] for each, found in self.groups_above(id).items()}
 
-    def touch(self, id: str, only_groups: bool = False) -> None:
-        """Give a resource a new version, and leave all else as it is."""
+    def touch(self, id: str) -> None:
+        """Give a resource a new version, and leave everything else as it is."""
         if found := self.find(id):
             type, resource = found
-            old, new = resource["meta"]["version"], self.new_version()
-            meta = {**resource["meta"], "version": new}
+            meta = {**resource["meta"], "version": self.new_version()}
             self.store.write(type, {**resource, "meta": meta})
-            kept = self.rendered.get(id)
-            if only_groups and kept and kept.version == old:  # its head stays right
-                head = kept.content[: kept.size]
-                self.rendered[id] = Rendering(new, kept.base, head, kept.size, False)
 
     def new_version(self) -> str:
         """Answer a version that no resource has had: weak, and opaque (§3.14)."""
@@ -3305,40 +3298,13 @@ class Directory:
         base: str,
         names: Names | None = None,
     ) -> Resource:
-        """Answer a resource with what is computed for it: all, or what is named."""
-        linked = self.link_all(type, resource, base, names)
-        return linked | self.groups_and_meta(type, resource, base, names)
-
-    def link_all(
-        self,
-        type: ResourceType,
-        resource: Resource,
-        base: str,
-        names: Names | None = None,
-        without: Attribute | None = None,
-    ) -> Resource:
-        """Answer what is stored of a resource, and what is computed of references."""
+        """Return a resource with its computed attributes: all, or those of `names`."""
         result = dict(resource)
-        result.pop("meta", None)
         for chain in type.references:
             name = chain[0].name
             if name in resource and (names is None or name in names):
-                if chain[0] is without:
-                    del result[name]
-                else:
-                    link = partial(self.link, chain[-1], base=base)
-                    result = map_values(result, chain, link)
-        return result
-
-    def groups_and_meta(
-        self,
-        type: ResourceType,
-        resource: Resource,
-        base: str,
-        names: Names | None = None,
-    ) -> Resource:
-        """Answer what changes with the resources around this one."""
-        result: Resource = {}
+                link = partial(self.link, chain[-1], base=base)
+                result = map_values(result, chain, link)
         if type.groups and (names is None or "groups" in names):
             above = self.groups_above(resource["id"])
             groups = [
@@ -3347,7 +3313,7 @@ class Directory:
             ]
             if groups:
                 result["groups"] = [self.link(type.groups, x, base) for x in groups]
-        meta = resource.get("meta", {})
+        meta = result.pop("meta", {})
         result["meta"] = {
             "resourceType": type.name,
             "created": meta.get("created"),
@@ -3380,32 +3346,27 @@ class Directory:
         return result
 
     def render(self, type: ResourceType, resource: Resource, base: str) -> bytes:
-        """Answer the JSON of all that a resource shows by default.
+        """Return the JSON of everything that a resource shows by default.
 
-        It is kept with the version that it belongs to: a read is a look-up then. And
-        who only joins a group is not encoded anew, but for the `groups`.
+        It is cached with its version, so a second read is a look-up. The members of a
+        group are encoded one by one: one more member does not encode the others again.
         """
-        id, version, head = resource["id"], resource["meta"]["version"], None
-        kept = self.rendered.get(id)
-        if kept and kept.version == version and kept.base == base:
-            if kept.is_whole:
-                return kept.content
-            head = kept.content
+        id, version = resource["id"], resource["meta"]["version"]
+        cached = self.rendered.get(id)
+        if cached and cached.version == version and cached.base == base:
+            return cached.content
         members = type.members if type.members and not type.marked["request"] else None
-        whole = self.groups_and_meta(type, resource, base)
-        if head is None:
-            whole = self.link_all(type, resource, base, without=members) | whole
+        rest, elements = resource, None
+        if members and (elements := resource.get(members.name)):
+            rest = assign(resource, members.name, None)
+        whole = self.complete(type, rest, base)
         if type.marked["request"]:
             whole = represent(type, whole, Selection(), {})
         content = encode(whole)
-        if head is None:
-            size = content.rfind(b',"groups":' if "groups" in whole else b',"meta":')
-        else:
-            size, content = len(head), b"%s,%s" % (head, content[1:])
-        if members and members.name in resource:
-            links = self.render_links(members, resource[members.name], base)
+        if members and elements:
+            links = self.render_links(members, elements, base)
             content = b'%s,"%s":[%s]}' % (content[:-1], members.name.encode(), links)
-        self.rendered[id] = Rendering(version, base, content, size)
+        self.rendered[id] = Rendering(version, base, content)
         return content
 
     def render_links(
