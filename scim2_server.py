@@ -7026,9 +7026,13 @@ class OneLineParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """End with status 2."""
         line = " ".join(message.split("\n"))
-        if match := re.match("unrecognized arguments: (--[^ =]+)", line):
-            known = self._option_string_actions
-            line = f"unknown option {match[1]}{nearest(match[1], known)}"
+        if match := re.match("unrecognized arguments: (-[^ =]+)?", line):
+            line = (
+                "a value is not an option's: quote one that has blanks"  # or a secret
+            )
+            if option := match[1]:
+                known = self._option_string_actions
+                line = f"unknown option {option}{nearest(option, known)}"
         self.exit(2, f"{self.prog}: error: {line}\n")
 
 
@@ -7351,8 +7355,8 @@ SECOND_SIGNAL = 0.2  # seconds after the first; `timeout` sends the first one tw
 def stop_on_signals(server: Server) -> None:
     """Stop on SIGTERM as on Ctrl-C; a second signal ends a stop that is stuck.
 
-    The handler can interrupt the main thread anywhere. So it takes no lock and raises
-    nothing; `serve_forever` sees within a turn that it was called.
+    The first can interrupt the main thread anywhere. So its handler takes no lock and
+    raises nothing; `serve_forever` sees within a turn that it was called.
     """
     first: list[float] = []
 
@@ -7360,8 +7364,7 @@ def stop_on_signals(server: Server) -> None:
         server.was_interrupted = True
         first.append(time.monotonic())
         if first[-1] - first[0] > SECOND_SIGNAL:
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
+            raise SystemExit(128 + number)  # as a shell calls it
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)

@@ -25,7 +25,7 @@ import pytest
 from conftest import ENTERPRISE, PATCH_OP, USER, assert_error
 from wire import SERVER, Live, Wire, exchange, message
 
-from scim2_server import create_app, main
+from scim2_server import build_parser, create_app, main
 
 PRINTER = "urn:example:params:scim:schemas:Printer"
 SECRET = "correct horse battery staple"
@@ -127,6 +127,19 @@ def test_help_and_version() -> None:
     assert version.returncode == 0
     assert re.search(r"\d+\.\d+", version.stdout)
     assert version.stdout.count("\n") == 1
+
+
+def test_readme_lists_the_options() -> None:
+    """Its table has those of the parser, and no others."""
+    readme = (SERVER.parent / "README.md").read_text()
+    table = readme.partition("| option | meaning |\n")[2].partition("\n\n")[0]
+    named = {
+        option
+        for row in table.splitlines()
+        for option in re.findall(r"--[a-z][a-z-]+", row.split(" | ")[0])
+    }
+    known = {name for name in build_parser()._option_string_actions if "--" in name}
+    assert named == known
 
 
 def test_ready_line(tmp_path: Path) -> None:
@@ -301,6 +314,8 @@ REFUSED = [  # arguments, and what the line must name
     ("--no-such-option", "--no-such-option"),
     ("--toleranse strict", "--toleranse (did you mean '--tolerance'?)"),
     ("--bearer-tokn=s3cret", "--bearer-tokn (did you mean '--bearer-token'?)"),
+    ("--bearer-token Bearer s3cret", "quote one that has blanks"),
+    ("-x", "unknown option -x"),
     ("--accept op-cas", "did you mean 'op-case'?"),
     ("--bearer-token @bearer", "the word Bearer: give the token without it"),
     ("--bearer-token a --bearer-token a", "given twice"),
@@ -469,7 +484,7 @@ def test_a_second_signal_ends_a_stuck_stop(tmp_path: Path) -> None:
         process.popen.send_signal(signal.SIGTERM)
         with pytest.raises(subprocess.TimeoutExpired):
             process.popen.wait(1)
-        assert process.stop() == (-signal.SIGTERM, "", "")
+        assert process.stop() == (128 + signal.SIGTERM, "", "")
 
 
 def test_nobody_reads_the_ready_line(tmp_path: Path) -> None:
