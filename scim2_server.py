@@ -7199,6 +7199,24 @@ def read_pairs(texts: Iterable[str], option: str, separator: str) -> dict[str, s
     return pairs
 
 
+def read_tenant(path: str) -> Any:
+    """Return the options of a tenant in a JSON file, with the secrets it refers to."""
+    options = read_json_file(path)
+    for key in ("bearer_tokens", "user_tokens", "basic_auth"):
+        if isinstance(options, dict) and key in options:
+            options[key] = read_secrets(options[key], f"{path} {key}")
+    return options
+
+
+def read_secrets(value: Any, where: str) -> Any:
+    """Return secrets in lists and objects, each from where it says that it is."""
+    if isinstance(value, list):
+        return [read_secrets(each, where) for each in value]
+    if isinstance(value, dict):
+        return {name: read_secrets(each, where) for name, each in value.items()}
+    return read_secret(value, where) if isinstance(value, str) else value
+
+
 def options_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """Answer the options of `create_app`. Raises ValueError."""
     tenants: dict[str, Any] = {}
@@ -7207,7 +7225,7 @@ def options_of(arguments: argparse.Namespace) -> dict[str, Any]:
         if name in tenants:
             raise ValueError(f"--tenant {name} comes twice")
         if given.endswith(".json"):
-            tenants[name] = read_json_file(given)
+            tenants[name] = read_tenant(given)
         else:
             tenants[name] = {"tolerance": given} if "=" in text else {}
     option = "--bearer-token"

@@ -204,13 +204,17 @@ def test_a_me_that_nobody_is(tmp_path: Path) -> None:
 
 def test_a_tenant_with_options_in_a_file(tmp_path: Path) -> None:
     """It is opened by its own credentials, and has its own tolerance."""
-    options = {"user_tokens": {"ann": "s3cret"}, "tolerance": "strict"}
+    options: dict[str, Any] = {"tolerance": "strict"}
+    options |= {"user_tokens": {"ann": "s3cret"}, "bearer_tokens": ["env:SCIM_TEST_A"]}
     write(tmp_path / "acme.json", options)
     arguments = ("--tenant", "acme=acme.json", "--tenant", "beta=lenient")
-    with serving(tmp_path, *arguments) as process:
+    env = {"SCIM_TEST_A": "s3cret-too"}
+    with serving(tmp_path, *arguments, env=env) as process:
         assert process.ready.rstrip().endswith("/acme/v2 (tenants: acme, beta)")
         acme, beta = process.url, process.url.replace("acme", "beta")
-        assert_error(Live(acme).get("/Users"), 401)
+        assert Live(acme, "s3cret-too").get("/Users").status == 200
+        for token in ("", "env:SCIM_TEST_A"):
+            assert_error(Live(acme, token).get("/Users"), 401)
         assert_error(
             Live(acme, "s3cret").post("/Users", {"userName": "ann"}),
             400,
@@ -265,6 +269,8 @@ FILES = {
     "empty": "\n",
     "bearer": "Bearer s3cret\n",
     "tenant.json": {"bearer_token": ["s3cret"]},
+    "unset.json": {"bearer_tokens": ["env:SCIM_TEST_UNSET"]},
+    "string.json": {"bearer_tokens": "s3cret"},
     "filtr.json": {"filtr": {"maxResults": 5}},
     "range.json": {"filter": {"maxResults": 0}},
     "broken.pem": "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n",
@@ -328,6 +334,8 @@ REFUSED = [  # arguments, and what the line must name
     ("--tenant acme=tenant.json", "'acme': unknown option 'bearer_token' (did you"),
     ("--tenant acme=number.json", "'acme': the options of a tenant are an object"),
     ("--tenant acme=missing.json", "missing.json"),
+    ("--tenant acme=unset.json", "unset.json bearer_tokens env:SCIM_TEST_UNSET"),
+    ("--tenant acme=string.json", "'acme': bearer_tokens must be a list"),
     ("--tenant acme=broken.json", "broken.json"),
     ("--tenant acme=loose", "'acme': unknown tolerance 'loose'"),
     ("--base-url scim.example/v2", "'scim.example/v2' has no scheme"),
