@@ -5977,12 +5977,11 @@ def check_prefix(prefix: str, provider: Provider) -> tuple[str, ...]:
 
 
 def check_cors_origin(origin: str) -> str:
-    """Answer an origin that a browser can send, or "*". Raises ValueError."""
-    scheme, found, host = origin.rstrip("/").partition("://")
-    if origin != "*" and not (found and re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme)):
-        raise ValueError(f"'{clip(origin)}' is no origin such as https://a.example")
-    if origin != "*" and not HOST.fullmatch(host):
-        raise ValueError(f"'{clip(origin)}' is no origin such as https://a.example")
+    """Return an origin that a browser can send, or "*". Raises ValueError."""
+    scheme, _, host = origin.rstrip("/").partition("://")
+    valid = re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme) and HOST.fullmatch(host)
+    if not valid and origin != "*":
+        raise ValueError(f"'{clip(origin)}' is not an origin such as https://a.example")
     return origin.rstrip("/")
 
 
