@@ -103,8 +103,8 @@ from http.server import BaseHTTPRequestHandler
 from io import BytesIO
 from pathlib import Path
 from types import NoneType
-from typing import TYPE_CHECKING, Any, NoReturn, TypedDict
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypedDict, TypeVar
+from urllib.parse import parse_qsl, quote, unquote, urljoin, urlsplit
 from weakref import WeakValueDictionary
 from wsgiref.simple_server import WSGIServer
 
@@ -150,6 +150,7 @@ MEDIA_TYPE = "application/scim+json"
 MAX_BODY = 10 * 2**20  # bytes; 413
 MAX_DEPTH = 64  # of JSON: a resource needs five
 MAX_FILTER_LENGTH = 64 * 1024  # characters
+MAX_NAME = 1000  # characters of an attribute's name
 MAX_NESTING = 32  # parentheses and brackets of a filter
 MAX_ATTRIBUTES = 500  # names in attributes or excludedAttributes
 MAX_TARGET = 64 * 1024  # bytes of the request line; 414
@@ -270,6 +271,9 @@ boolean-as-string | RFC 7643 §2.3.2 | Entra ID | standard | invalidValue
 boolean-as-number | RFC 7643 §2.3.2 | small connectors | lenient | invalidValue
   | a boolean comes as 0 or 1
   | true or false, as in JSON
+number-as-string | RFC 7643 §2.3.3, §2.3.4 | small connectors | lenient | invalidValue
+  | a number comes as a string
+  | the number, without quotes
 remove-with-value | RFC 7644 §3.5.2.2 | Entra ID, JumpCloud | standard | invalidValue
   | a remove names what to remove in `value`
   | a path with a filter, as in members[value eq "2819c223"]
@@ -316,8 +320,14 @@ path-compare | RFC 7644 §3.4.2.2 | Entra ID | standard | invalidFilter
   | a filter compares a sub-attribute after the brackets
   | both conditions inside, as in emails[type eq "work" and value eq "a@b"]
 unquoted-value | RFC 7644 §3.4.2.2 | docs, scripts | lenient | invalidFilter
-  | a filter has a string without quotes
+  | a filter has a string without quotes, or in single ones
   | the string in double quotes, as in JSON
+filter-spacing | RFC 7644 §3.4.2.2 | scripts | standard | invalidFilter
+  | a filter or path has blanks where the grammar has none, or none after an operator
+  | one blank on both sides of an operator, and no other
+urn-dot | RFC 7644 §3.10 | Microsoft's samples | standard | invalidFilter
+  | a dot joins an attribute to the URN of its schema
+  | the URN, a colon, and the name
 missing-schemas | RFC 7643 §3 | OneLogin, scripts | standard | invalidSyntax
   | `schemas` is missing, or lacks its own URN
   | the URN of the message or resource in `schemas`
@@ -421,6 +431,14 @@ class Gate:
 # The characteristics of attributes drive everything: what is read, found, compared,
 # changed and shown. They are compiled once from the schemas that are served. An
 # extension is one more complex attribute, whose name is its URN (RFC 7643 §3.3).
+
+
+def lower(name: str) -> str:
+    """Return a name as it is looked up: only ASCII letters have no case.
+
+    Names are ASCII (RFC 7643 §2.1). `str.lower` turns the Kelvin sign into "k".
+    """
+    return name.lower() if name.isascii() else name
 
 
 class Attributes(dict[str, "Attribute"]):
@@ -980,7 +998,7 @@ def read_object(
         if item.__class__ is str and name in plain and name not in result:
             result[plain[name]] = item  # one name in memory for all resources
             continue
-        attribute = attributes.get(name.lower())
+        attribute = attributes.get(lower(name))
         if attribute is None:
             meet_unknown(name, item, path, gate)
             continue
@@ -1031,12 +1049,29 @@ def read_boolean(
     raise wrong_type(attribute, value, error)
 
 
-def read_number(attribute: Attribute, value: Any, gate: Gate) -> int | float:
-    """Answer a decimal or an integer (RFC 7643 §2.3.3, §2.3.4)."""
-    allowed = int if attribute.type == "integer" else (int, float)
-    if isinstance(value, bool) or not isinstance(value, allowed):
-        raise wrong_type(attribute, value)
-    return value
+def read_number(
+    attribute: Attribute,
+    value: Any,
+    gate: Gate,
+    error: type[SCIMException] = InvalidValueException,
+) -> int | float:
+    """Return a decimal or an integer (RFC 7643 §2.3.3, §2.3.4).
+
+    A filter compares an integer with any number, and has its own `error`.
+    """
+    whole = attribute.type == "integer" and error is InvalidValueException
+    allowed = int if whole else (int, float)
+    number: int | float = value
+    if isinstance(value, str) and len(value) <= 300 and NUMBER.fullmatch(value):
+        number = json.loads(value)
+    if isinstance(number, bool) or not isinstance(number, allowed):
+        raise wrong_type(attribute, value, error)
+    if number is not value:
+        if abs(number) == math.inf:
+            raise wrong_type(attribute, value, error)
+        where = f"{attribute.path}: {shown(attribute, value)!r}"
+        gate.meet("number-as-string", where, error)
+    return number
 
 
 def read_datetime(attribute: Attribute, value: Any, gate: Gate) -> str:
@@ -1096,7 +1131,10 @@ def shown(attribute: Attribute, value: Any) -> str:
 
 
 class Memo(dict[str, Any]):
-    """Remembers what a function answers of short texts: filters repeat themselves."""
+    """Caches what a function returns for short texts, which filters repeat.
+
+    At most 8,192 texts of 100 characters: clients can fill it with 12 MB, never more.
+    """
 
     def __init__(self, function: Callable[[str], Any]) -> None:
         super().__init__()
@@ -1111,45 +1149,76 @@ class Memo(dict[str, Any]):
         return answer
 
 
-DATETIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?", re.A)
+DATETIME = re.compile(
+    r"(\d{4}-\d\d-\d\dT)(\d\d:\d\d:\d\d(?:\.\d+)?)"
+    r"(Z|[+-](?:(?:0\d|1[0-3]):[0-5]\d|14:00))?",
+    re.A,
+)
+MIDNIGHT = re.compile(r"24:00:00(\.0+)?", re.A)  # the end of a day
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
 
 def instant(text: str) -> int | None:
-    """Answer a dateTime as microseconds since 1970, or None when it is none.
+    """Return a dateTime as microseconds since 1970, or None for any other text.
 
-    Choice: without a zone it is UTC (RFC 7643 §2.3.5 leaves it to xsd:dateTime).
+    It is an xsd:dateTime (RFC 7643 §2.3.5): 24:00:00 is the first moment of the next
+    day, and zones end at 14:00. Choice: without a zone it is UTC.
 
     >>> instant("2011-05-13T04:42:34Z") == instant("2011-05-13T06:42:34.000+02:00")
     True
     """
-    if not DATETIME.fullmatch(text):
+    match = DATETIME.fullmatch(text)
+    if not match:
         return None
+    day, time, zone = match.groups("Z")
+    late = MIDNIGHT.fullmatch(time) is not None
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(day + ("00:00:00" if late else time) + zone)
     except ValueError:
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return (moment - EPOCH) // MICROSECOND
+    return (moment - EPOCH + timedelta(days=late)) // MICROSECOND
 
 
 instants = Memo(instant)
 
 
-def fold(text: str) -> str:
-    """Answer a string as it is compared where case does not matter.
+WIDTHS = {
+    code: chr(int(parts[1], 16))
+    for code in (0x3000, *range(0xFF01, 0xFFEF))
+    if (parts := unicodedata.decomposition(chr(code)).split())
+}
+"""The full-width and half-width characters, and what each is a form of."""
 
-    Deviation: RFC 7644 §7.8 and §5 want PRECIS (RFC 8264), which folds widths too;
-    here it is NFC and case, so that equal texts are equal.
+
+def fold(text: str) -> str:
+    """Return a string as it is compared where case does not matter.
+
+    Width, case and normalization are mapped as in PRECIS (RFC 7644 §5, §7.8; RFC 7613
+    §3.2.2). Departure: the rest of PRECIS is left out. It forbids characters (spaces in
+    a userName, symbols, unassigned ones) and mixed directions, and maps other spaces to
+    U+0020 in a password.
     """
-    return text.lower() if text.isascii() else exact(exact(text).casefold())
+    if text.isascii():
+        return text.lower()
+    return exact(exact(text.translate(WIDTHS)).casefold())
 
 
 def exact(text: str) -> str:
-    """Answer a string as it is compared where case matters."""
-    return text if text.isascii() else unicodedata.normalize("NFC", text)
+    """Return a string as it is compared where case matters: in NFC.
+
+    Choice: a text that is not stream-safe (UAX #15: it has more than 30 combining
+    characters in a row) stays as it is, since to order them takes quadratic time.
+    """
+    if text.isascii() or (len(text) > 30 and not is_stream_safe(text)):
+        return text
+    return unicodedata.normalize("NFC", text)
+
+
+def is_stream_safe(text: str) -> bool:
+    """Return whether a text has at most 30 combining characters in a row."""
+    runs = itertools.groupby(text, lambda each: unicodedata.category(each)[0] == "M")
+    return not any(mark and len(list(run)) > 30 for mark, run in runs)
 
 
 def comparable(attribute: Attribute, value: Any) -> Any:
@@ -1194,59 +1263,51 @@ def assign(container: Resource, name: str, value: Any) -> Resource:
 # "Attribute names and attribute operators used in filters are case insensitive."
 # Erratum 7122 (Held): a PATH that is an attrExp stays refused. Erratum 7319 (Reported):
 # `not(` and `not (` both parse. "$ref" is an ATTRNAME, whatever the ABNF says (RFC 7643
-# §2.4 names it). Choice: where the ABNF has one SP there may be several.
+# §2.4 names it). Choice: where the ABNF has one SP there may be several. A URN can end
+# in what looks like a name, so a name is kept as written until `resolve` splits it.
+
+
+Name = TypeVar("Name")
+"""What names an attribute: a `str` in a parsed filter, a `Chain` in a bound one."""
 
 
 @dataclass(frozen=True, slots=True)
-class AttrPath:
-    """``attrPath``: the names as written."""
-
-    urn: str | None
-    name: str
-    sub: str | None
-
-    def __str__(self) -> str:
-        urn = f"{self.urn}:" if self.urn else ""
-        return urn + self.name + (f".{self.sub}" if self.sub else "")
-
-
-@dataclass(frozen=True, slots=True)
-class AttrExp:
+class AttrExp(Generic[Name]):
     """``attrExp``: a comparison; `pr` has no value."""
 
-    path: AttrPath
+    path: Name
     op: str
     value: str | int | float | bool | None
 
 
 @dataclass(frozen=True, slots=True)
-class LogExp:
+class LogExp(Generic[Name]):
     """``logExp``: `and` or `or` over two or more terms."""
 
     op: str
-    terms: tuple[Filter, ...]
+    terms: tuple[Filter[Name], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class NotExp:
+class NotExp(Generic[Name]):
     """``"not" "(" FILTER ")"``."""
 
-    term: Filter
+    term: Filter[Name]
 
 
 @dataclass(frozen=True, slots=True)
-class ValuePath:
-    """``valuePath``, in a PATH with the sub-attribute behind it."""
+class ValuePath(Generic[Name]):
+    """``valuePath``, in a PATH with the sub-attribute after it."""
 
-    path: AttrPath
-    filter: Filter
-    sub: str | None = None
-
-
-Filter = AttrExp | LogExp | NotExp | ValuePath
+    path: Name
+    filter: Filter[Name]
+    sub: Name | None = None
 
 
-def parse_filter(text: str, gate: Gate | None = None) -> Filter:
+Filter = AttrExp[Name] | LogExp[Name] | NotExp[Name] | ValuePath[Name]
+
+
+def parse_filter(text: str, gate: Gate | None = None) -> Filter[str]:
     """Parse FILTER (RFC 7644 §3.4.2.2).
 
     Raises InvalidFilterException with the column and what was expected there.
@@ -1255,12 +1316,13 @@ def parse_filter(text: str, gate: Gate | None = None) -> Filter:
     'pr'
     """
     parser = Parser(text, gate or Gate(), InvalidFilterException)
+    parser.blanks(BLANKS)
     found = parser.disjunction()
     parser.end("'and', 'or' or the end of the filter")
     return found
 
 
-def parse_path(text: str, gate: Gate | None = None) -> AttrPath | ValuePath:
+def parse_path(text: str, gate: Gate | None = None) -> str | ValuePath[str]:
     """Parse PATH (RFC 7644 §3.5.2).
 
     Raises InvalidPathException, or InvalidFilterException within brackets (Table 9).
@@ -1273,9 +1335,14 @@ def parse_path(text: str, gate: Gate | None = None) -> AttrPath | ValuePath:
 
 NAME = r"\$?[A-Za-z][A-Za-z0-9_$-]*"
 PATH = re.compile(
-    rf"(?:([A-Za-z][A-Za-z0-9.:_~%+,;=@!*'&/?#-]*):)?({NAME})(?:\.({NAME}))?", re.A
+    rf"[A-Za-z][A-Za-z0-9+.-]*:[A-Za-z0-9.:_~%+,;=@!*'&/?#$-]*(?<![:.])"
+    rf"|{NAME}(?:\.{NAME})?",
+    re.A,
 )
 SUB = re.compile(rf"\.({NAME})(?![A-Za-z0-9_$.:-])", re.A)
+BLANKS = re.compile(" +")
+BLANKS_BEFORE_FILTER = re.compile(r" +(?=\[)")
+BLANKS_AT_END = re.compile(r" +(?=[)\]]|$)")
 WORD_END = r"(?![A-Za-z0-9_$.:-])"
 NOT = re.compile(r"not *\(", re.I)
 AND_OR = {
@@ -1284,7 +1351,14 @@ AND_OR = {
 COMPARE = re.compile(rf"(eq|ne|co|sw|ew|gt|lt|ge|le|pr){WORD_END}", re.I | re.A)
 STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4}))*"')
 NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?(?=[ )\]]|$)")
-BARE = re.compile(r"[^ )\]\"\[(\x00-\x1f]+")
+BARE = re.compile(
+    r"'([^'\x00-\x1f]*)'(?=[ )\]]|$)|[^ )\]\"\[('\x00-\x1f][^ )\]\"\[(\x00-\x1f]*"
+)
+WORD = re.compile(r"[A-Za-z]+", re.A)
+GIVEN = re.compile(
+    r"\"(?:[^\"\\]|\\.)*\"|'[^']*'|(?<= )(?i:[a-z]{2}) +[^\s\"'()]+(?= |$)"
+)
+VALUE = "a value: a string in double quotes, a number, true, false or null"
 LITERALS = {"true": True, "false": False, "null": None}
 
 
@@ -1302,151 +1376,166 @@ class Parser:
                 detail=f"{len(text)} characters exceed the limit: {MAX_FILTER_LENGTH}."
             )
 
-    def fail(self, expected: str) -> NoReturn:
-        """Raise the error of this place."""
-        found = clip(self.text[self.at : self.at + 80], 20) or "the end"
+    def fail(self, expected: str, found: str = "") -> NoReturn:
+        """Raise the error of this place. It shows no values: one can be a secret."""
+        found = found or clip(self.text[self.at : self.at + 1]) or "the end"
+        before = GIVEN.sub(hide, self.text[: self.at])
+        before = f", after '{clip(before[-59:])}'" if before else ""
         raise self.error(
-            detail=f"At column {self.at + 1} of '{clip(self.text)}': "
+            detail=f"At column {self.at + 1}{before}: "
             f"expected {expected}, found {found!r}."
         )
 
     def take(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
-        """Go on behind this pattern, if it stands here."""
+        """Consume this pattern, if the text matches it here."""
         match = pattern.match(self.text, self.at)
         if match:
             self.at = match.end()
         return match
 
-    def literal(self, text: str, expected: str) -> None:
-        """Go on behind this text, which must stand here."""
+    def close(self, text: str, expected: str) -> None:
+        """Consume a closing bracket, which must stand here."""
+        self.blanks(BLANKS_AT_END)
         if not self.text.startswith(text, self.at):
             self.fail(expected)
         self.at += len(text)
 
-    def space(self) -> None:
-        """``SP``."""
-        start = self.at
-        while self.text.startswith(" ", self.at):
-            self.at += 1
-        if self.at == start:
-            self.fail("a space")
+    def space(self, otherwise: str = "") -> None:
+        """``SP``; Client (RFC 7644 §3.5.2.2): none before a value, as in `eq"x"`."""
+        if not self.take(BLANKS):
+            if not self.text.startswith(tuple(otherwise), self.at):
+                self.fail("a space")
+            example = f"no blank at column {self.at + 1}"
+            self.gate.meet("filter-spacing", example, self.error)
+
+    def blanks(self, pattern: re.Pattern[str]) -> None:
+        """Meet blanks where the ABNF has none."""
+        column = self.at + 1
+        if self.take(pattern):
+            self.gate.meet("filter-spacing", f"blanks at column {column}", self.error)
 
     def end(self, expected: str) -> None:
         """Check that nothing is left."""
+        self.blanks(BLANKS_AT_END)
         if self.at < len(self.text):
-            if self.text[self.at] == " " and self.text[self.at :].strip(" "):
-                self.space()
+            self.take(BLANKS)
             self.fail(expected)
 
     def deeper(self) -> None:
-        """Count the nesting, which only brackets and parentheses bring about."""
+        """Open a bracket or parenthesis, and count how deep they are nested."""
         self.depth += 1
         if self.depth > MAX_NESTING:
             self.fail(f"no more than {MAX_NESTING} nested parentheses and brackets")
+        self.blanks(BLANKS)
 
-    def disjunction(self, inside: bool = False) -> Filter:
+    def disjunction(self, inside: bool = False) -> Filter[str]:
         """``FILTER SP "or" SP FILTER``."""
-        return self.chain("or", lambda: self.conjunction(inside))
+        return self.joined("or", lambda: self.conjunction(inside))
 
-    def conjunction(self, inside: bool) -> Filter:
+    def conjunction(self, inside: bool) -> Filter[str]:
         """``FILTER SP "and" SP FILTER``."""
-        return self.chain("and", lambda: self.term(inside))
+        return self.joined("and", lambda: self.term(inside))
 
-    def chain(self, op: str, rule: Callable[[], Filter]) -> Filter:
-        """One or more terms: a loop, so that long chains are no deep trees."""
+    def joined(self, op: str, rule: Callable[[], Filter[str]]) -> Filter[str]:
+        """One or more terms: a loop, so that many terms do not make a deep tree."""
         terms = [rule()]
         while self.take(AND_OR[op]):
-            self.space()
+            self.space("(")
             terms.append(rule())
         return LogExp(op, tuple(terms)) if len(terms) > 1 else terms[0]
 
-    def term(self, inside: bool) -> Filter:
+    def term(self, inside: bool) -> Filter[str]:
         """``*1"not" "(" FILTER ")" / valuePath / attrExp``."""
         negated = self.take(NOT)
         if negated or self.text.startswith("(", self.at):
             self.at += not negated
             self.deeper()
             found = self.disjunction(inside)
-            self.literal(")", "')', 'and' or 'or'")
+            self.close(")", "')', 'and' or 'or'")
             self.depth -= 1
             return NotExp(found) if negated else found
         path = self.path()
-        if not inside and self.text.startswith("[", self.at):
-            return self.value_path(path)
+        if not inside:
+            self.blanks(BLANKS_BEFORE_FILTER)
+            if self.text.startswith("[", self.at):
+                return self.value_path(path)
         return self.comparison(path)
 
-    def path(self) -> AttrPath:
+    def path(self) -> str:
         """``attrPath``."""
+        start = self.at
         match = self.take(PATH)
         if not match:
             self.fail("the name of an attribute")
+        if len(match[0]) > MAX_NAME:
+            self.at = start
+            self.fail(f"a name of at most {MAX_NAME} characters")
         if self.text.startswith(".", self.at):
-            if match[3]:
+            if "." in match[0]:
                 self.fail("one sub-attribute at most")
             self.at += 1
             self.fail("the name of a sub-attribute")
-        return AttrPath(match[1], match[2], match[3])
+        return match[0]
 
-    def brackets(self, path: AttrPath) -> Filter:
+    def brackets(self) -> Filter[str]:
         """``"[" valFilter "]"``."""
-        if path.sub:
-            self.fail("no value filter behind a sub-attribute")
         outside, self.error = self.error, InvalidFilterException
-        self.literal("[", "'['")
+        self.at += 1
         self.deeper()
         found = self.disjunction(inside=True)
-        self.literal("]", "']', 'and' or 'or'")
+        self.close("]", "']', 'and' or 'or'")
         self.depth -= 1
         self.error = outside
         return found
 
-    def value_path(self, path: AttrPath) -> Filter:
+    def value_path(self, path: str) -> Filter[str]:
         """``valuePath``; Client (Entra): with a comparison behind the brackets."""
-        found = self.brackets(path)
+        found = self.brackets()
         column = self.at + 1
         if not (sub := self.take(SUB)):
             return ValuePath(path, found)
         self.gate.meet("path-compare", f"{clip(path)}[…].{sub[1]} at column {column}")
-        beside = self.comparison(AttrPath(None, sub[1], None))
+        beside = self.comparison(sub[1])
         return ValuePath(path, LogExp("and", (found, beside)))
 
-    def comparison(self, path: AttrPath) -> AttrExp:
+    def comparison(self, path: str) -> AttrExp[str]:
         """``attrPath SP "pr" / attrPath SP compareOp SP compValue``."""
-        expected = "an operator (eq, ne, co, sw, ew, gt, ge, lt, le, pr)"
-        if not self.text.startswith(" ", self.at):
-            self.fail(expected)
-        self.space()
-        match = self.take(COMPARE)
-        if not match:
-            self.fail(expected)
+        if not self.take(BLANKS) or not (match := self.take(COMPARE)):
+            word = WORD.match(self.text, self.at)
+            expected = "an operator (eq, ne, co, sw, ew, gt, ge, lt, le, pr)"
+            self.fail(expected, clip(word[0], 20) if word else "")
         op = match[1].lower()
         if op == "pr":
             return AttrExp(path, op, None)
-        self.space()
+        if self.at == len(self.text):
+            self.fail(VALUE)
+        self.space("\"'")
         return AttrExp(path, op, self.value(path, op))
 
-    def value(self, path: AttrPath, op: str) -> str | int | float | bool | None:
+    def value(self, path: str, op: str) -> str | int | float | bool | None:
         """``compValue``, which is as in JSON (RFC 8259)."""
         start = self.at
-        if match := self.take(STRING):
-            text = str(json.loads(match[0]))
-            if not text.isascii() and re.search("[\ud800-\udfff]", text):
-                self.at = start
-                self.fail("a string without lone surrogates")
-            return text
         if match := self.take(NUMBER):
             return self.number(match[0], start)
-        match = self.take(BARE)
-        if not match:
-            self.fail("a string in quotes, a number, true, false or null")
-        if match[0] in LITERALS:
-            return LITERALS[match[0]]
-        example = f"{clip(path)} {op} …, at column {start + 1}"
-        self.gate.meet("unquoted-value", example, self.error)
-        return match[0]
+        if match := self.take(STRING):
+            text = str(json.loads(match[0]))
+        elif match := self.take(BARE):
+            if match[0] in LITERALS:
+                return LITERALS[match[0]]
+            example = f"{clip(path)} {op} …, at column {start + 1}"
+            self.gate.meet("unquoted-value", example, self.error)
+            text = match[0] if match[1] is None else match[1]
+        elif self.text.startswith('"', start):
+            self.fail("a string as in JSON, to its closing quote")
+        else:
+            self.fail(VALUE)
+        if not text.isascii() and re.search("[\ud800-\udfff]", text):
+            self.at = start
+            self.fail("a string without lone surrogates")
+        return text
 
     def number(self, text: str, start: int) -> int | float:
-        """``number``; one beyond a double, or too long to read, is none."""
+        """``number``: one that a double can hold, and that is not too long to read."""
         try:
             number: int | float = json.loads(text)
             float(number)  # one that JSON reads as an integer may be as large
@@ -1457,29 +1546,41 @@ class Parser:
             self.fail("a number that a double can hold")
         return number
 
-    def whole_path(self) -> AttrPath | ValuePath:
+    def whole_path(self) -> str | ValuePath[str]:
         """``PATH = attrPath / valuePath [subAttr]``."""
+        self.blanks(BLANKS)
         path = self.path()
+        self.blanks(BLANKS_BEFORE_FILTER)
         if not self.text.startswith("[", self.at):
             self.end("'.', '[' or the end of the path")
             return path
-        found = self.brackets(path)
+        found = self.brackets()
         sub = self.take(SUB)
         self.end("a sub-attribute or the end of the path")
         return ValuePath(path, found, sub[1] if sub else None)
 
 
+def hide(given: re.Match[str]) -> str:
+    """Return what stands for a value of a filter in an error."""
+    return (
+        f"{given[0][0]}…{given[0][-1]}" if given[0][0] in "\"'" else given[0][:3] + "…"
+    )
+
+
 # === 6. Filters and sorting, meaning (RFC 7644 §3.4.2): compile_filter, sort_key ===
 #
-# A filter becomes a predicate, once. Each attribute is looked up in the schema, and its
-# type says how values compare:
+# A filter is bound: each name is looked up in the schema, once, and its value checked.
+# What is bound becomes a predicate, or the store's query. The type of an attribute says
+# how values compare:
 #
 #   an unassigned attribute matches `ne` and `eq null`, and nothing else
 #   a multi-valued attribute matches when any of its elements does
 #   a complex attribute, or an element of one, compares its `value`
+#   before brackets a complex attribute with one value is a list of one
+#   an attribute that no schema declares is unassigned, where it is not an error
 #
 # The second is RFC 7644 §3.4.2.2. Choice: the first, of which that is silent but for
-# `pr`. Deviation: the third; "a fully qualified sub-attribute MUST be specified", and
+# `pr`. Departure: the third; "a fully qualified sub-attribute MUST be specified", and
 # clients write `emails co` all the same.
 
 Scope = ResourceType | Attribute
@@ -1487,80 +1588,62 @@ Scope = ResourceType | Attribute
 Predicate = Callable[[Resource], bool]
 
 
-def resolve(
-    path: AttrPath, scope: Scope, gate: Gate, error: type[SCIMException]
-) -> Chain | None:
-    """Find the attribute of this name, or None (RFC 7644 §3.10).
+def resolve(name: str, scope: Scope, gate: Gate, error: type[SCIMException]) -> Chain:
+    """Find the attribute of this name; () when no schema declares it (RFC 7644 §3.10).
 
     "Clients MAY omit core schema attribute URN prefixes but SHOULD fully qualify
     extended attributes": those that do not are met as `unqualified-attribute`.
     """
-    chain, is_unqualified = find_chain(path, scope)
-    if is_unqualified:
-        gate.meet("unqualified-attribute", f"'{clip(path)}'", error)
+    chain, code = find_chain(name, scope)
+    if code:
+        gate.meet(code, f"'{clip(name)}'", error)
     return chain
 
 
-@lru_cache(maxsize=1024)  # a filter asks three times, and the next one asks the same
-def find_chain(path: AttrPath, scope: Scope) -> tuple[Chain | None, bool]:
-    """Find the attribute of this name, and tell whether the URN is left out."""
-    chain: Chain = ()
-    names = scope.attributes
-    is_unqualified = False
-    if path.urn is not None:
-        if not isinstance(scope, ResourceType):
-            return None, False
-        if whole := scope.extensions.get(f"{path.urn}:{path.name}".lower()):
-            return ((whole,) if path.sub is None else None), False
-        if path.urn.lower() != scope.schema.lower():
-            extension = scope.extensions.get(path.urn.lower())
-            if extension is None:
-                return None, False
-            chain, names = (extension,), extension.attributes
-    found = names.get(path.name.lower())
-    if found is None and path.urn is None and isinstance(scope, ResourceType):
+def find_chain(name: str, scope: Scope) -> tuple[Chain, str]:
+    """Find the attribute of this name, and the code of the deviation in it, or "".
+
+    A URN is found among those that are served: it can end in a version, as 1.0.
+    """
+    if chain := find_below(name, scope.attributes):
+        return chain, ""
+    if not isinstance(scope, ResourceType):
+        return (), ""
+    for urn in (*scope.extensions, scope.schema.lower()) if ":" in name else ():
+        extension = scope.extensions.get(urn)
+        within, mark = extension or scope, name[len(urn) : len(urn) + 1]
+        if name[: len(urn)].lower() != urn or mark not in (":", "."):
+            continue
+        if chain := find_below(name[len(urn) + 1 :], within.attributes):
+            chain = (extension, *chain) if extension else chain
+            return chain, "urn-dot" if mark == "." else ""
+    if lower(name.partition(".")[0]) not in scope.attributes:
         for extension in scope.extensions.values():
-            if found := extension.attributes.get(path.name.lower()):
-                chain = (extension,)
-                break
-        if found and (not path.sub or path.sub.lower() in found.attributes):
-            is_unqualified = True
-    if found is None:
-        return None, False
-    chain = (*chain, found)
-    if path.sub:
-        below = found.attributes.get(path.sub.lower())
-        return ((*chain, below) if below else None), is_unqualified
-    return chain, is_unqualified
+            if chain := find_below(name, extension.attributes):
+                return (extension, *chain), "unqualified-attribute"
+    return (), ""
 
 
-def unknown_name(path: AttrPath, scopes: Iterable[Scope]) -> str:
+def find_below(name: str, attributes: Attributes) -> Chain:
+    """Find an attribute, or a sub-attribute, by its name without a URN."""
+    if whole := attributes.get(lower(name)):
+        return (whole,)
+    first, _, second = name.partition(".")
+    found = attributes.get(lower(first))
+    sub = found and bracket_scope(found).attributes.get(lower(second))
+    if not found or not sub:
+        return ()
+    return (found, sub) if found.is_complex else (found,)
+
+
+def unknown_name(name: str, scope: Scope) -> str:
     """Say that no schema declares this name, and which one may have been meant."""
-    for scope in scopes:
-        names: dict[str, str] = {x.name: x.name for x in scope.attributes.values()}
-        extensions = (
-            scope.extensions.values() if isinstance(scope, ResourceType) else ()
-        )
-        parent = scope.attributes.get(path.name.lower())
-        if path.urn:
-            if extension := next(
-                (x for x in extensions if x.name.lower() == path.urn.lower()), None
-            ):
-                names = {x.name: x.name for x in extension.attributes.values()}
-                parent = extension.attributes.get(path.name.lower())
-            elif (
-                isinstance(scope, Attribute) or path.urn.lower() != scope.schema.lower()
-            ):
-                parent = None
-                names = {}
-        if path.sub and parent:
-            names = {x.name: x.name for x in parent.attributes.values()}
-            if not names:
-                return f"'{clip(parent.path)}' has no sub-attributes: '{clip(path)}'"
-        wanted = path.sub if path.sub and parent else path.name
-        if hint := nearest(wanted, names):
-            return f"No schema declares '{clip(path, 160)}'{hint}"
-    return f"No schema declares '{clip(path, 160)}'"
+    within = f"{scope.path}." if isinstance(scope, Attribute) else ""
+    known = [chain[-1].path for chain in walk(scope.attributes)]
+    short = [x.removeprefix(within).rpartition(":")[2] for x in known]
+    hint = nearest(name.rpartition(":")[2], short)
+    inside = f" within '{scope.path}[…]'" if isinstance(scope, Attribute) else ""
+    return f"No schema declares '{clip(name, 160)}'{hint}{inside}"
 
 
 def refuse_secret(chain: Chain) -> None:
@@ -1578,152 +1661,134 @@ def refuse_secret(chain: Chain) -> None:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class CompiledFilter:
-    """A filter for the resources of one type."""
-
-    tree: Filter
-    test: Predicate
-    computed: bool
-    """Whether it looks at attributes that are computed, and so are not stored."""
+Unknown = Callable[[str, Scope], None]
+"""What to do about a name of a filter that no schema declares."""
 
 
-def compile_filter(
-    tree: Filter, types: Sequence[ResourceType], gate: Gate
-) -> list[CompiledFilter]:
-    """Compile a filter for each of these types.
+def bind_filter(
+    tree: Filter[str], scope: Scope, gate: Gate, unknown: Unknown
+) -> Filter[Chain]:
+    """Find the attributes that a filter names, and check what they are compared with.
 
-    Over several types an attribute that one of them lacks has no value there (RFC 7644
-    §3.4.2.1); one that all of them lack is an error.
-
-    Raises InvalidFilterException (unknown attribute, wrong type), SensitiveException.
+    Raises InvalidFilterException (wrong type), SensitiveException, what `unknown` does.
     """
-    compilers = [FilterCompiler(each, gate) for each in types]
-    for path, within in paths_of(tree):
-        found = [x for c in compilers if (x := c.find(path, within)) is not None]
-        for chain in found:
-            refuse_secret(chain)
-        if found:
-            continue
-        scopes = [s for c in compilers if (s := c.scope_of(within)) is not None]
-        detail = unknown_name(path, scopes or types)
-        detail += f" within '{clip(within)}[…]'" if within else ""
-        if len(types) > 1:
-            raise InvalidFilterException(detail=detail + ".")
-        gate.meet("unknown-filter-attribute", detail)
-    return [
-        CompiledFilter(tree, each.compile(tree, each.type), each.computed)
-        for each in compilers
-    ]
-
-
-def paths_of(
-    tree: Filter, within: AttrPath | None = None
-) -> Iterator[tuple[AttrPath, AttrPath | None]]:
-    """Yield the attributes that a filter names, with the one before their brackets."""
     match tree:
-        case AttrExp(path):
-            yield path, within
-        case LogExp(_, terms):
-            for term in terms:
-                yield from paths_of(term, within)
+        case LogExp(op, terms):
+            bound = (bind_filter(term, scope, gate, unknown) for term in terms)
+            return LogExp(op, tuple(bound))
         case NotExp(term):
-            yield from paths_of(term, within)
-        case ValuePath(path, inner):
-            yield path, within
-            yield from paths_of(inner, path)
+            return NotExp(bind_filter(term, scope, gate, unknown))
+        case AttrExp(name) | ValuePath(name):
+            chain = resolve(name, scope, gate, InvalidFilterException)
+    if not chain:
+        unknown(name, scope)
+    refuse_secret(chain)
+    if isinstance(tree, AttrExp):
+        return bind_comparison(chain, tree.op, tree.value, scope, gate)
+    if not chain:
+        return AttrExp((), "pr", None)  # it has no element to match
+    below = bracket_scope(chain[-1])
+    return ValuePath(chain, bind_filter(tree.filter, below, gate, unknown))
 
 
-class FilterCompiler:
-    """Turns the nodes of a filter into predicates over the resources of a type."""
-
-    def __init__(self, type: ResourceType, gate: Gate) -> None:
-        self.type = type
-        self.gate = gate
-        self.computed = False
-
-    def scope_of(self, within: AttrPath | None) -> Scope | None:
-        """Answer where the names between brackets are looked up."""
-        if within is None:
-            return self.type
-        chain = resolve(within, self.type, self.gate, InvalidFilterException)
-        return bracket_scope(chain[-1]) if chain else None
-
-    def find(self, path: AttrPath, within: AttrPath | None) -> Chain | None:
-        """Find the chain of a name, in brackets or not."""
-        scope = self.scope_of(within)
-        if scope is None:
-            return None
-        return resolve(path, scope, self.gate, InvalidFilterException)
-
-    def compile(self, tree: Filter, scope: Scope) -> Predicate:
-        """Compile a node, each case behind the syntax that it handles."""
-        match tree:
-            case LogExp("and", terms):  # a and b and c
-                return all_of([self.compile(term, scope) for term in terms])
-            case LogExp(_, terms):  # a or b or c
-                return any_of([self.compile(term, scope) for term in terms])
-            case NotExp(term):  # not (a)
-                positive = self.compile(term, scope)
-                return lambda resource: not positive(resource)
-            case ValuePath(path, inner):  # emails[a]
-                return self.compile_value_path(path, inner, scope)
-            case AttrExp(path, op, value):  # userName eq "bjensen"
-                return self.compile_comparison(path, op, value, scope)
-
-    def compile_value_path(
-        self, path: AttrPath, inner: Filter, scope: Scope
-    ) -> Predicate:
-        """All parts of a value path match one and the same element."""
-        chain = resolve(path, scope, self.gate, InvalidFilterException)
-        if chain is None:
-            return lambda resource: False
-        self.note(chain)
-        test = self.compile(inner, bracket_scope(chain[-1]))
-        if not chain[-1].is_complex:
-            return lambda resource: any(
-                test({"value": each}) for each in values_at(resource, chain)
-            )
-
-        *above, name = (attribute.name for attribute in chain)
-
-        def matches(resource: Resource) -> bool:
-            for each in above:  # an extension
-                resource = resource.get(each, {})
-            return any(map(test, resource.get(name, ())))
-
-        if chain[-1].multi_valued:
-            return matches
-        return lambda resource: any(map(test, values_at(resource, chain)))
-
-    def compile_comparison(
-        self, path: AttrPath, op: str, literal: Any, scope: Scope
-    ) -> Predicate:
-        """Compare an attribute with a value; see the rules at the section's head."""
-        unassigned = op == "ne" or (op == "eq" and literal is None)
-        chain = resolve(path, scope, self.gate, InvalidFilterException)
-        if chain is None:
-            absent = unassigned and not (op == "ne" and literal is None)
-            return lambda resource: absent
-        self.note(chain)
-        if op == "pr" or (op in ("eq", "ne") and literal is None):
-            return presence(chain, op != "eq")
-        if chain[-1].is_complex and "value" in chain[-1].attributes:
-            chain = (*chain, chain[-1].attributes["value"])
-            self.note(chain)
-        attribute = chain[-1]
-        if attribute.name == "primary" and attribute.type == "boolean":
-            wanted = read_literal(attribute, op, literal, self.gate)
-            return compare_primary(chain, COMPARISONS[op], wanted, unassigned)
-        if attribute.name == "value" and isinstance(scope, Attribute) and scope.refers:
-            literal = read_id(attribute, literal, self.gate)
-        literal = read_literal(attribute, op, literal, self.gate)
-        return matcher(chain, op, literal, unassigned)
-
-    def note(self, chain: Chain) -> None:
-        """Remember that a computed attribute is looked at."""
+def bind_comparison(
+    chain: Chain, op: str, literal: Any, scope: Scope, gate: Gate
+) -> AttrExp[Chain]:
+    """Find what a comparison looks at, and check the value that it gives."""
+    if not chain or op == "pr" or (op in ("eq", "ne") and literal is None):
+        return AttrExp(chain, op, literal)
+    if chain[-1].is_complex and "value" in chain[-1].attributes:
+        chain = (*chain, chain[-1].attributes["value"])
         refuse_secret(chain)
-        self.computed |= any(each.computed for each in chain)
+    attribute = chain[-1]
+    if attribute.name == "value" and isinstance(scope, Attribute) and scope.refers:
+        literal = read_id(attribute, literal, gate)
+    return AttrExp(chain, op, read_literal(attribute, op, literal, gate))
+
+
+def bind_path(
+    path: str | ValuePath[str], type: ResourceType, gate: Gate
+) -> tuple[Chain, ValuePath[Chain] | None]:
+    """Find the target of a PATCH path, and what selects the elements of it.
+
+    Raises InvalidPathException, InvalidFilterException within brackets, and LookupError
+    that says which of its names no schema declares.
+    """
+    name = path if isinstance(path, str) else path.path
+    chain = resolve(name, type, gate, InvalidPathException)
+    if not chain:
+        raise_unknown(name, type)
+    if isinstance(path, str):
+        return chain, None
+    scope = bracket_scope(chain[-1])
+    inner = bind_filter(path.filter, scope, gate, raise_unknown)
+    below = resolve(path.sub, scope, gate, InvalidPathException) if path.sub else ()
+    if path.sub and not below:
+        raise_unknown(path.sub, scope)
+    below = below if chain[-1].is_complex else ()  # `value` is the element itself
+    return (*chain, *below), ValuePath(chain, inner, below)
+
+
+def raise_unknown(name: str, scope: Scope) -> NoReturn:
+    """Raise LookupError that says that no schema declares this name."""
+    raise LookupError(unknown_name(name, scope))
+
+
+def is_computed(tree: Filter[Chain]) -> bool:
+    """Return whether a filter looks at computed attributes, which are not stored."""
+    match tree:
+        case LogExp(_, terms):
+            return any(map(is_computed, terms))
+        case NotExp(term):
+            return is_computed(term)
+        case ValuePath(chain, inner) if is_computed(inner):
+            return True
+        case AttrExp(chain) | ValuePath(chain):
+            return any(attribute.computed for attribute in chain)
+
+
+def compile_filter(tree: Filter[Chain]) -> Predicate:
+    """Compile a bound filter, each case after the syntax that it handles."""
+    match tree:
+        case LogExp("and", terms):  # a and b and c
+            return all_of([compile_filter(term) for term in terms])
+        case LogExp(_, terms):  # a or b or c
+            return any_of([compile_filter(term) for term in terms])
+        case NotExp(term):  # not (a)
+            positive = compile_filter(term)
+            return lambda resource: not positive(resource)
+        case ValuePath(chain, inner):  # emails[a]
+            return compile_value_path(chain, compile_filter(inner))
+        case AttrExp(chain, op, value):  # userName eq "bjensen"
+            return compile_comparison(chain, op, value)
+
+
+def compile_value_path(chain: Chain, test: Predicate) -> Predicate:
+    """All parts of a value path match one and the same element."""
+    *above, name = (attribute.name for attribute in chain)
+
+    def matches(resource: Resource) -> bool:
+        for each in above:  # an extension
+            resource = resource.get(each, {})
+        return any(map(test, resource.get(name, ())))
+
+    if chain[-1].is_complex and chain[-1].multi_valued:
+        return matches
+    return lambda resource: any(map(test, elements_at(resource, chain)))
+
+
+def compile_comparison(chain: Chain, op: str, literal: Any) -> Predicate:
+    """Compare an attribute with a value; see the rules at the section's head."""
+    unassigned = op == "ne" or (op == "eq" and literal is None)
+    if not chain:
+        absent = unassigned and not (op == "ne" and literal is None)
+        return lambda resource: absent
+    if literal is None:
+        return presence(chain, op != "eq")
+    literal = comparable(chain[-1], literal)
+    if chain[-1].name == "primary" and chain[-1].type == "boolean":
+        return compare_primary(chain, COMPARISONS[op], literal, unassigned)
+    return matcher(chain, op, literal, unassigned)
 
 
 def converter(attribute: Attribute) -> Callable[[Any], Any]:
@@ -1752,10 +1817,11 @@ TEXTUAL = ("string", "reference", "binary")
 
 
 def read_literal(attribute: Attribute, op: str, literal: Any, gate: Gate) -> Any:
-    """Answer what values of this attribute are compared with.
+    """Return what values of this attribute are compared with.
 
     "Boolean and Binary attributes SHALL cause a failed response (HTTP status code 400)
     with "scimType" of "invalidFilter"" for gt, ge, lt and le (RFC 7644 Table 3).
+    Choice: so do co, sw and ew on all that is not text, of which Table 3 is silent.
     """
     if attribute.is_complex:
         raise InvalidFilterException(
@@ -1771,15 +1837,37 @@ def read_literal(attribute: Attribute, op: str, literal: Any, gate: Gate) -> Any
         )
     if attribute.type == "boolean":
         return read_boolean(attribute, literal, gate, InvalidFilterException)
-    if attribute.type == "binary" and op in ("eq", "ne") and isinstance(literal, str):
-        literal += "=" * (-len(literal.rstrip("=")) % 4 - literal.count("="))
-    wanted = (int, float) if attribute.type in ("integer", "decimal") else str
-    found = None
-    if isinstance(literal, wanted) and not isinstance(literal, bool):
-        found = comparable(attribute, literal)
-    if found is None:
+    if attribute.type in ("integer", "decimal"):
+        return read_number(attribute, literal, gate, InvalidFilterException)
+    if not isinstance(literal, str) or comparable(attribute, literal) is None:
         raise wrong_type(attribute, literal, InvalidFilterException)
-    return found
+    if op in ("eq", "ne"):
+        if attribute.type == "binary":
+            return literal + "=" * (-len(literal.rstrip("=")) % 4 - literal.count("="))
+        if attribute.type == "reference" and attribute.computed:
+            return absolute(literal, gate.base)
+    return literal
+
+
+def absolute(uri: str, base: str) -> str:
+    """Return the URI of a resource here as this server spells it.
+
+    "URIs for SCIM resources with an API version SHALL be considered comparable to URIs
+    without a version or with a different version" (RFC 7643 §2.4).
+    """
+    try:
+        whole = urlsplit(urljoin(f"{base}/", uri))
+    except ValueError:
+        return uri
+    known = urlsplit(base)
+    above, path = re.sub(r"/v[0-9]+$", "", known.path), whole.path
+    rest = re.sub(r"^/v[0-9]+(?=/)", "", path.removeprefix(above))
+    origin = whole.scheme.lower(), whole.netloc.lower(), whole.query, whole.fragment
+    if origin != (known.scheme, known.netloc.lower(), "", "") or (
+        not path.startswith(f"{above}/") or rest.count("/") != 2
+    ):
+        return uri
+    return base + rest
 
 
 def all_of(tests: list[Predicate]) -> Predicate:
@@ -1808,9 +1896,18 @@ def presence(chain: Chain, wanted: bool) -> Predicate:
     """``pr``: "if the attribute has a non-empty or non-null value ... a match"."""
 
     def test(resource: Resource) -> bool:
-        return any(each != "" for each in values_at(resource, chain)) is wanted
+        return any(map(is_present, values_at(resource, chain))) is wanted
 
     return test
+
+
+def is_present(value: Any) -> bool:
+    """Return whether a value, or a part of a complex one, is not empty (Table 3)."""
+    if isinstance(value, (dict, list)):
+        return any(
+            map(is_present, value.values() if isinstance(value, dict) else value)
+        )
+    return bool(value != "")
 
 
 def compare_primary(
@@ -1857,6 +1954,12 @@ def matcher(chain: Chain, op: str, literal: Any, unassigned: bool) -> Predicate:
     if any(attribute.multi_valued for attribute in chain):
         return matches_any
     return matches_below if above else matches
+
+
+def elements_at(resource: Resource, chain: Chain) -> list[Resource]:
+    """Return the elements for a filter in brackets, simple ones as objects."""
+    found = values_at(resource, chain)
+    return found if chain[-1].is_complex else [{"value": each} for each in found]
 
 
 def values_at(resource: Resource, chain: Chain) -> list[Any]:
@@ -1937,14 +2040,15 @@ def parse_sort(
     Raises InvalidValueException for one that is unknown or complex without a `value`.
     """
     try:
-        path = parse_path(text)
+        path = parse_path(text, gate)
     except (InvalidPathException, InvalidFilterException) as error:
         raise InvalidValueException(detail=f"sortBy: {error.detail}") from None
     if isinstance(path, ValuePath):
         raise InvalidValueException(detail="sortBy takes no value filter.")
     chains = [resolve(path, each, gate, InvalidValueException) for each in types]
     if not any(chains):
-        raise InvalidValueException(detail=f"sortBy: {unknown_name(path, types)}.")
+        detail = unknown_name(path, types[0])
+        raise InvalidValueException(detail=f"sortBy: {detail}.")
     result: list[Chain | None] = []
     for chain in chains:
         if chain and chain[-1].is_complex and "value" in chain[-1].attributes:
@@ -1956,7 +2060,7 @@ def parse_sort(
                     detail=f"sortBy: '{chain[-1].path}' is complex: "
                     "name one of its sub-attributes."
                 )
-        result.append(chain)
+        result.append(chain or None)
     return result
 
 
@@ -1973,14 +2077,14 @@ def read_resource(
     Raises InvalidValueException, InvalidSyntaxException, or what the gate refuses.
     """
     items, sent, urn = dict(payload), None, type.schema.lower()
-    names = [name for name in payload if name.lower() in ("schemas", urn)]
+    names = [name for name in payload if lower(name) in ("schemas", urn)]
     for name in names:
         value = items.pop(name)
-        if name.lower() == urn:
+        if lower(name) == urn:
             gate.meet("unknown-attribute", f"'{clip(name, 200)}'")
         else:
             sent = value
-    names = [name for name in names if name.lower() != urn]
+    names = [name for name in names if lower(name) != urn]
     if len(names) > 1:
         gate.meet("duplicate-json-key", " and ".join(names))
     resource = read_object(type.attributes, items, "", gate)
@@ -2010,7 +2114,7 @@ def read_urns(sent: Any) -> dict[str, str]:
         return {}
     if not isinstance(sent, list) or not all(isinstance(each, str) for each in sent):
         raise InvalidSyntaxException(detail="'schemas' must be an array of URNs.")
-    return {urn.lower(): urn for urn in sent}
+    return {lower(urn): urn for urn in sent}
 
 
 def check_required(type: ResourceType, resource: Resource) -> None:
@@ -2156,7 +2260,7 @@ def read_members(
     known = {name.lower(): name for name in names}
     members: dict[str, Any] = {}
     for key, value in sent.items():
-        name = known.get(key.lower())
+        name = known.get(lower(key))
         if name is None:
             gate.meet("unknown-key", f"{what}: '{clip(key)}'")
             continue
@@ -2207,9 +2311,9 @@ class Patch:
             )
         seen: set[str] = set()
         for name, value in operation.value.items():
-            if name.lower() in seen:
+            if lower(name) in seen:
                 self.gate.meet("duplicate-json-key", f"value: '{clip(name)}'")
-            seen.add(name.lower())
+            seen.add(lower(name))
             part = Operation(operation.op, name, value)
             resource = self.apply_member(resource, part)
         return resource
@@ -2217,9 +2321,9 @@ class Patch:
     def apply_member(self, resource: Resource, part: Operation) -> Resource:
         """Carry out what one key of a value without path asks for."""
         name = str(part.path)
-        if name.lower() == "schemas":
+        if lower(name) == "schemas":
             return resource
-        attribute = self.type.attributes.get(name.lower())
+        attribute = self.type.attributes.get(lower(name))
         if attribute is None:
             return self.apply_unknown(resource, part)
         if attribute.mutability == "readOnly":
@@ -2231,56 +2335,41 @@ class Patch:
     def apply_unknown(self, resource: Resource, part: Operation) -> Resource:
         """Carry out a key that is a path (Client (Entra)); leave any other."""
         name = str(part.path)
-        if name.lower() == self.type.schema.lower() and isinstance(part.value, dict):
+        if lower(name) == self.type.schema.lower() and isinstance(part.value, dict):
             self.gate.meet("path-as-key", f"value: '{clip(name, 200)}'")
             return self.apply(resource, Operation(part.op, None, part.value))
         quiet = Gate(self.gate.accepted - {"unqualified-attribute"})
         try:
             path = parse_path(name, quiet)
-            self.find(path, quiet)
-        except (InvalidPathException, InvalidFilterException, LookupError):
+        except (InvalidPathException, InvalidFilterException):
             meet_unknown(name, part.value, "value", self.gate)
             return resource
+        try:
+            bind_path(path, self.type, quiet)
+        except (InvalidPathException, LookupError):
+            meet_unknown(name, part.value, "value", self.gate)
+            return resource
+        except InvalidFilterException:
+            pass  # an error of its filter, which is raised again below
         self.gate.meet("path-as-key", f"value: '{clip(name, 200)}'")
         return self.apply_at(resource, path, part)
 
     def apply_at(
-        self, resource: Resource, path: AttrPath | ValuePath, operation: Operation
+        self, resource: Resource, path: str | ValuePath[str], operation: Operation
     ) -> Resource:
         """Carry out an operation at a path, once its names are found in the schema."""
         try:
-            chain = self.find(path, self.gate)
+            chain, selected = bind_path(path, self.type, self.gate)
         except LookupError as error:
             self.gate.meet("unknown-path", str(error))
             return resource
-        selected = path if isinstance(path, ValuePath) else None
         return self.change(resource, chain, selected, operation)
-
-    def find(self, path: AttrPath | ValuePath, gate: Gate) -> Chain:
-        """Find the target of a path.
-
-        Raises LookupError that says which of its names no schema declares.
-        """
-        place = path.path if isinstance(path, ValuePath) else path
-        chain = resolve(place, self.type, gate, InvalidPathException)
-        if chain is None:
-            raise LookupError(unknown_name(place, [self.type]))
-        if isinstance(path, AttrPath):
-            return chain
-        scope = bracket_scope(chain[-1])
-        names = [name for name, _ in paths_of(path.filter)]
-        names += [AttrPath(None, path.sub, None)] if path.sub else []
-        for name in names:
-            below = resolve(name, scope, gate, InvalidFilterException)
-            if below is None:
-                raise LookupError(f"{unknown_name(name, [scope])} within '{place}'")
-        return (*chain, scope.attributes[path.sub.lower()]) if path.sub else chain
 
     def change(
         self,
         resource: Resource,
         chain: Chain,
-        selected: ValuePath | None,
+        selected: ValuePath[Chain] | None,
         operation: Operation,
     ) -> Resource:
         """Carry out an operation at an attribute that exists, and may be changed."""
@@ -2310,7 +2399,7 @@ class Patch:
         return value
 
     def is_computed(
-        self, resource: Resource, chain: Chain, selected: ValuePath | None
+        self, resource: Resource, chain: Chain, selected: ValuePath[Chain] | None
     ) -> bool:
         """Tell whether an operation is at what the server computes: it is dropped."""
         attribute = chain[-1]
@@ -2376,30 +2465,25 @@ class Patch:
             if "value" not in read and ref is not None:
                 read["value"] = unquote(str(ref).rpartition("/")[2])
             for name, value in item.items():
-                sub = attribute.attributes.get(name.lower())
+                sub = attribute.attributes.get(lower(name))
                 if sub and sub.computed and sub.name != "$ref" and value is not None:
                     read[sub.name] = value
         return read
 
     def matching(
-        self, resource: Resource, chain: Chain, selected: ValuePath
+        self, resource: Resource, chain: Chain, selected: ValuePath[Chain]
     ) -> list[int]:
         """Answer the places of the elements that a value filter selects."""
-        attribute = chain[-1]
-        compiler = FilterCompiler(self.type, self.gate)
-        test = compiler.compile(selected.filter, bracket_scope(attribute))
-        compiler.note(chain)
-        source = self.complete(resource) if compiler.computed else resource
-        elements = values_at(source, chain)
-        if not attribute.is_complex:
-            elements = [{"value": each} for each in elements]
+        test, tree = compile_filter(selected.filter), ValuePath(chain, selected.filter)
+        source = self.complete(resource) if is_computed(tree) else resource
+        elements = elements_at(source, chain)
         return [place for place, each in enumerate(elements) if test(each)]
 
     def change_elements(
         self,
         resource: Resource,
         chain: Chain,
-        selected: ValuePath,
+        selected: ValuePath[Chain],
         operation: Operation,
     ) -> Resource:
         """Carry out an operation on the elements that a value filter selects.
@@ -2410,10 +2494,7 @@ class Patch:
         §3.5.2.3). Of a remove: "no changes should be made to the resource, and a
         success response should be returned" (§3.5.2.2).
         """
-        above: Chain = chain
-        below: Chain = ()
-        if selected.sub:
-            above, below = chain[:-1], chain[-1:]
+        above, below = selected.path, selected.sub or ()
         attribute = above[-1]
         if not attribute.multi_valued:
             raise InvalidPathException(
@@ -2465,7 +2546,7 @@ class Patch:
         resource: Resource,
         above: Chain,
         below: Chain,
-        selected: ValuePath,
+        selected: ValuePath[Chain],
         operation: Operation,
         value: Any,
     ) -> Resource:
@@ -2479,7 +2560,7 @@ class Patch:
         if terms is None or not attribute.is_complex:
             raise NoTargetException(detail=f"{where}: the filter matches nothing.")
         self.gate.meet(f"{operation.op}-creates", where)
-        described = {str(term.path): term.value for term in terms}
+        described = {term.path[-1].name: term.value for term in terms}
         element = read_object(
             attribute.attributes, described, attribute.path, self.gate
         )
@@ -2655,10 +2736,10 @@ def is_named(attribute: Attribute, element: Any, item: Resource) -> bool:
     return True
 
 
-def equal_terms(tree: Filter) -> list[AttrExp] | None:
+def equal_terms(tree: Filter[Chain]) -> list[AttrExp[Chain]] | None:
     """Answer the terms of `a eq 1 and b eq 2`, or None for any other filter."""
     match tree:
-        case AttrExp(AttrPath(None, _, None), "eq", value) if value is not None:
+        case AttrExp((_,), "eq", value) if value is not None:
             return [tree]
         case LogExp("and", terms):
             found = [equal_terms(term) for term in terms]
@@ -2718,12 +2799,16 @@ class Selection:
 
     def names(self, type: ResourceType, gate: Gate) -> Names:
         """Find the attributes of a resource type that are named; others are ignored."""
-        names, met = find_names(self, type, gate.accepted)
+        size = sum(map(len, self.attributes + self.excluded))
+        find = find_names if size <= MAX_NAME else find_names.__wrapped__
+        names, met = find(self, type, gate.accepted)
         gate.join(met)
         return names
 
 
-@lru_cache(maxsize=256)  # clients name the same attributes in every request
+@lru_cache(
+    maxsize=256
+)  # clients name the same in every request; long ones are not kept
 def find_names(
     selection: Selection, type: ResourceType, accepted: frozenset[str]
 ) -> tuple[Names, Gate]:
@@ -2761,7 +2846,7 @@ def find_name(text: str, type: ResourceType, gate: Gate) -> Chain | None:
     except (InvalidPathException, InvalidFilterException):
         return None
     gate.join(quiet)
-    return chain
+    return chain or None
 
 
 def add_name(names: Names, chain: Chain) -> None:
@@ -2786,6 +2871,11 @@ def read_selection(attributes: Sequence[str], excluded: Sequence[str]) -> Select
         )
     if len(attributes or excluded) > MAX_ATTRIBUTES:
         raise StatusException(400, f"More than {MAX_ATTRIBUTES} names are too many.")
+    for name in attributes or excluded:
+        if len(name) > MAX_NAME:
+            raise InvalidValueException(
+                detail=f"A name has {len(name)} characters: {MAX_NAME} are the limit."
+            )
     return Selection(tuple(attributes), tuple(excluded))
 
 
@@ -2872,8 +2962,9 @@ class Store:
     """Keep the resources of one directory in dicts; a subclass may keep them elsewhere.
 
     Everything goes through these methods, and always with `lock` held, so that what is
-    read, checked and written in one operation is one step. A filter comes as a tree
-    (section 5), for a subclass to translate into a query of its own.
+    read, checked and written in one operation is one step. A filter comes bound
+    (section 6): a tree with the chain of each attribute, for a subclass to translate
+    into a query of its own.
     """
 
     def __init__(self, types: Iterable[ResourceType], tenant: str = "") -> None:
@@ -2892,10 +2983,13 @@ class Store:
         """Answer the resource with this id, or None."""
         return self.resources[type.name].get(id)
 
-    def select(self, type: ResourceType, tree: Filter | None = None) -> list[Resource]:
-        """Answer at least those that a filter matches, in the order of creation.
+    def select(
+        self, type: ResourceType, tree: Filter[Chain] | None = None
+    ) -> list[Resource]:
+        """Return at least those that a filter matches, in the order of creation.
 
-        It may answer more: the caller tests each. Here an index narrows what it can.
+        It may return more: the caller tests each. Here an index narrows what it can.
+        The chain () stands for an attribute that this type does not have.
         """
         resources = self.resources[type.name]
         ids = None if tree is None else self.candidates(type, tree)
@@ -2944,16 +3038,15 @@ class Store:
 
     # What is below is how this store finds things; a subclass needs none of it.
 
-    def candidates(self, type: ResourceType, tree: Filter) -> Iterable[str] | None:
-        """Answer the ids of all that can match, or None when no index tells."""
+    def candidates(
+        self, type: ResourceType, tree: Filter[Chain]
+    ) -> Iterable[str] | None:
+        """Return the ids of all that can match, or None when no index tells."""
         match tree:
-            case AttrExp(path, "eq", value):
-                chain = resolve(path, type, Gate(EVERY_CODE), InvalidFilterException)
-                return self.look_up(type, chain, value) if chain else None
-            case ValuePath(path, AttrExp(AttrPath(None, name, None), "eq", value)):
-                inner = AttrPath(path.urn, path.name, name)
-                chain = resolve(inner, type, Gate(EVERY_CODE), InvalidFilterException)
-                return self.look_up(type, chain, value) if chain else None
+            case AttrExp(chain, "eq", value):
+                return self.look_up(type, chain, value)
+            case ValuePath(chain, AttrExp(below, "eq", value)):
+                return self.look_up(type, (*chain, *below), value)
             case LogExp("and", terms):
                 found = (self.candidates(type, term) for term in terms)
                 return next((each for each in found if each is not None), None)
@@ -2968,9 +3061,7 @@ class Store:
         self, type: ResourceType, chain: Chain, value: Any
     ) -> Iterable[str] | None:
         """Answer the ids of the resources with this value, if there is an index."""
-        if chain[-1].is_complex and "value" in chain[-1].attributes:
-            chain = (*chain, chain[-1].attributes["value"])
-        if chain[0].name == "id":
+        if chain and chain[0].name == "id":
             return (str(value),)
         index = self.indexes.get((type.name, chain))
         if index is None or value is None:
@@ -3025,9 +3116,6 @@ class Index(dict[Any, str | dict[str, None]]):
                 self[key] = next(iter(ids))
         elif ids == id:
             del self[key]
-
-
-EVERY_CODE = frozenset(DEVIATIONS)
 
 
 def index_keys(chain: Chain, part: Resource) -> set[Any]:
@@ -3130,9 +3218,9 @@ class Directory:
                 return types[name], resource
         return None
 
-    def select(self, type: ResourceType, tree: Filter | None) -> list[Resource]:
-        """Answer at least those that a filter matches, in the order of creation."""
-        if type.groups and (id := wanted_group(tree)) is not None:
+    def select(self, type: ResourceType, tree: Filter[Chain] | None) -> list[Resource]:
+        """Return at least those that a filter matches, in the order of creation."""
+        if type.groups and (id := wanted_group(type.groups, tree)) is not None:
             below = self.members_below([id])
             found = [x for each in below if (x := self.store.read(type, each))]
             found.sort(key=lambda each: self.store.position(type, each["id"]))
@@ -3430,14 +3518,6 @@ def locate(base: str, type: ResourceType, id: str) -> str:
     return f"{base}{type.endpoint}/{path}"
 
 
-@lru_cache(maxsize=256)
-def path_to(chain: Chain) -> AttrPath:
-    """Answer the path that leads along a chain."""
-    urn = chain[0].name if ":" in chain[0].name else None
-    name, sub, *_ = *(each.name for each in chain[urn is not None :]), None
-    return AttrPath(urn, name or "", sub)
-
-
 def references_at(resource: Resource, chain: Chain) -> list[str]:
     """Answer the ids that the references at the end of a chain name."""
     return [x["value"] for x in values_at(resource, chain) if "value" in x]
@@ -3483,19 +3563,16 @@ def without_reference(resource: Resource, chain: Chain, id: str) -> Resource:
     return map_values(resource, parent, strip) if parent else strip(resource)
 
 
-def wanted_group(tree: Filter | None) -> str | None:
-    """Answer the group that a filter asks for, if it asks for members of one only."""
+def wanted_group(groups: Attribute, tree: Filter[Chain] | None) -> str | None:
+    """Return the group that a filter asks for, if it asks for members of one only."""
+    wanted = groups, groups.attributes["value"]
     match tree:
-        case AttrExp(AttrPath(_, name, sub), "eq", str(value)):
-            if name.lower() == "groups" and (sub or "value").lower() == "value":
-                return value
-        case ValuePath(AttrPath(_, name, None), AttrExp() as inner):
-            if name.lower() == "groups" and inner.path.sub is None:
-                return wanted_group(
-                    replace(inner, path=AttrPath(None, name, inner.path.name))
-                )
+        case AttrExp(chain, "eq", str(value)) if chain == wanted:
+            return value
+        case ValuePath(chain, AttrExp(below, "eq", str(value))):
+            return value if (*chain, *below) == wanted else None
         case LogExp("and", terms):
-            found = (wanted_group(term) for term in terms)
+            found = (wanted_group(groups, term) for term in terms)
             return next((each for each in found if each is not None), None)
     return None
 
@@ -3750,9 +3827,7 @@ def check_unique(
         attribute = chain[-1]
         for value in values_at(new, chain):
             key = comparable(attribute, value)
-            for other in directory.store.select(
-                type, AttrExp(path_to(chain), "eq", value)
-            ):
+            for other in directory.store.select(type, AttrExp(chain, "eq", value)):
                 if other["id"] != new["id"] and key in index_keys(chain, other):
                     raise UniquenessException(
                         detail=f"'{attribute.path}' is unique, and {type.name} "
@@ -3983,14 +4058,28 @@ class Matches:
             return [each for part in parts for each in part] if parts[1:] else parts[0]
         tree = parse_filter(self.query.filter, gate)
         found: list[Resource] = []
-        filters = compile_filter(tree, self.types, gate)
-        for type, compiled in zip(self.types, filters, strict=True):
-            candidates, test = self.directory.select(type, tree), compiled.test
-            if compiled.computed:
+        for type in self.types:
+            bound = bind_filter(tree, type, gate, self.unknown(gate))
+            candidates, test = self.directory.select(type, bound), compile_filter(bound)
+            if is_computed(bound):
                 found += [x for x in candidates if test(self.complete(type, x))]
             else:
                 found += [x for x in candidates if test(x)]
         return found
+
+    def unknown(self, gate: Gate) -> Unknown:
+        """Return what to do about a name in the filter that no schema declares.
+
+        Over several types "the service provider SHALL treat the attribute as if there
+        is no attribute value" (RFC 7644 §3.4.2.1).
+        """
+
+        def meet(name: str, scope: Scope) -> None:
+            code = "unknown-filter-attribute"
+            if len(self.types) == 1 and code not in gate.met:
+                gate.meet(code, unknown_name(name, scope))
+
+        return meet
 
     def complete(self, type: ResourceType, resource: Resource) -> Resource:
         """Answer a resource with what is computed."""
@@ -5342,10 +5431,10 @@ def find_subject(directory: Directory, name: str) -> tuple[ResourceType, str]:
 
     Raises NotFoundException, 404 (RFC 7644 §3.12).
     """
-    tree = AttrExp(AttrPath(None, "userName", None), "eq", name)
     with directory.store.lock:
         for type in directory.provider.types.values():
             if attribute := type.attributes.get("username"):
+                tree: Filter[Chain] = AttrExp((attribute,), "eq", name)
                 for each in directory.store.select(type, tree):
                     if each.get(attribute.name) and (
                         fold(each[attribute.name]) == fold(name)
@@ -6977,7 +7066,7 @@ def load_resource(directory: Directory, sent: Any) -> None:
     )
     items = {name: x for name, x in sent.items() if name.lower() in writable}
     items.pop("schemas", None)
-    resource = read_object(writable, items, "", Gate(EVERY_CODE))
+    resource = read_object(writable, items, "", Gate(frozenset(DEVIATIONS)))
     check_required_within(type.marked["required"], resource, stored=True)
     resource, secret = part_secrets(type, resource)
     check_unique(directory, type, {}, resource | {"id": id})

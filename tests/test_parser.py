@@ -16,7 +16,6 @@ from scim2_models import path as oracle
 
 from scim2_server import (
     AttrExp,
-    AttrPath,
     LogExp,
     NotExp,
     ValuePath,
@@ -26,18 +25,18 @@ from scim2_server import (
 
 Parse = Callable[[str], Any]
 bounded = settings(max_examples=300, derandomize=True, database=None, deadline=None)
-A, B, C, D = (AttrExp(AttrPath(None, name, None), "pr", None) for name in "abcd")
+A, B, C, D = (AttrExp(name, "pr", None) for name in "abcd")
 
 
 def equals(name: str, value: Any, sub: str | None = None) -> AttrExp:
     """Build ``name eq value``."""
-    return AttrExp(AttrPath(None, name, sub), "eq", value)
+    return AttrExp(f"{name}.{sub}" if sub else name, "eq", value)
 
 
-EMAILS = AttrPath(None, "emails", None)
+EMAILS = "emails"
 TREES = {
     "a pr": A,
-    "A PR": AttrExp(AttrPath(None, "A", None), "pr", None),
+    "A PR": AttrExp("A", "pr", None),
     "a pr and b pr and c pr": LogExp("and", (A, B, C)),
     "a pr or b pr or c pr or d pr": LogExp("or", (A, B, C, D)),
     "a pr or b pr and c pr": LogExp("or", (A, LogExp("and", (B, C)))),
@@ -58,20 +57,18 @@ TREES = {
     'a eq ""': equals("a", ""),
     r'a eq "\"\\\/\b\f\n\r\t\u00e9\ud83d\ude00"': equals("a", '"\\/\b\f\n\r\té😀'),
     'a eq " and (b pr) ] "': equals("a", " and (b pr) ] "),
-    'never ne "ne"': AttrExp(AttrPath(None, "never", None), "ne", "ne"),
+    'never ne "ne"': AttrExp("never", "ne", "ne"),
     "android pr or organ pr": LogExp(
         "or",
         (
-            AttrExp(AttrPath(None, "android", None), "pr", None),
-            AttrExp(AttrPath(None, "organ", None), "pr", None),
+            AttrExp("android", "pr", None),
+            AttrExp("organ", "pr", None),
         ),
     ),
-    "notes pr": AttrExp(AttrPath(None, "notes", None), "pr", None),
-    'm.$ref ew "1"': AttrExp(AttrPath(None, "m", "$ref"), "ew", "1"),
-    f"{USER}:name.a pr": AttrExp(AttrPath(USER, "name", "a"), "pr", None),
-    f"{ENTERPRISE}:manager le 2": AttrExp(
-        AttrPath(ENTERPRISE, "manager", None), "le", 2
-    ),
+    "notes pr": AttrExp("notes", "pr", None),
+    'm.$ref ew "1"': AttrExp("m.$ref", "ew", "1"),
+    f"{USER}:name.a pr": AttrExp(f"{USER}:name.a", "pr", None),
+    f"{ENTERPRISE}:manager le 2": AttrExp(f"{ENTERPRISE}:manager", "le", 2),
     "emails[a pr]": ValuePath(EMAILS, A),
     "emails[a pr and (b pr or not (c pr))] or d pr": LogExp(
         "or", (ValuePath(EMAILS, LogExp("and", (A, LogExp("or", (B, NotExp(C)))))), D)
@@ -80,17 +77,15 @@ TREES = {
 }
 PATHS = {
     "emails": EMAILS,
-    "name.familyName": AttrPath(None, "name", "familyName"),
-    "members.$ref": AttrPath(None, "members", "$ref"),
-    f"{USER}:userName": AttrPath(USER, "userName", None),
-    f"{USER.upper()}:NAME.x": AttrPath(USER.upper(), "NAME", "x"),
-    f"{ENTERPRISE}:manager.value": AttrPath(ENTERPRISE, "manager", "value"),
+    "name.familyName": "name.familyName",
+    "members.$ref": "members.$ref",
+    f"{USER}:userName": f"{USER}:userName",
+    f"{USER.upper()}:NAME.x": f"{USER.upper()}:NAME.x",
+    f"{ENTERPRISE}:manager.value": f"{ENTERPRISE}:manager.value",
     "emails[a pr]": ValuePath(EMAILS, A),
     "emails[a pr or b pr].value": ValuePath(EMAILS, LogExp("or", (A, B)), "value"),
     'emails[a eq "x]"].value': ValuePath(EMAILS, equals("a", "x]"), "value"),
-    f"{USER}:emails[not (a pr)].x": ValuePath(
-        AttrPath(USER, "emails", None), NotExp(A), "x"
-    ),
+    f"{USER}:emails[not (a pr)].x": ValuePath(f"{USER}:emails", NotExp(A), "x"),
 }
 
 
@@ -213,7 +208,8 @@ def translate(node: Any) -> Any:
     """Say an oracle's tree in the words of scim2_server."""
     match node:
         case oracle.AttrPath():
-            return AttrPath(node.uri, node.attr, node.sub_attr)
+            urn = f"{node.uri}:" if node.uri else ""
+            return urn + node.attr + (f".{node.sub_attr}" if node.sub_attr else "")
         case oracle.Present():
             return AttrExp(translate(node.attr_path), "pr", None)
         case oracle.Comparison():
