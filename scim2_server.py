@@ -3916,7 +3916,7 @@ SEARCH_MEMBERS = (
 )
 
 
-def read_query(sent: Mapping[str, Any], provider: Provider) -> Query:
+def read_query(sent: Mapping[str, Any], provider: Provider, gate: Gate) -> Query:
     """Answer a query from URL parameters, or from the members of a SearchRequest.
 
     In a URL numbers are text and lists have commas (RFC 7644 §3.4.2, §3.9).
@@ -3943,7 +3943,7 @@ def read_query(sent: Mapping[str, Any], provider: Provider) -> Query:
     if cursor is None and "startIndex" not in sent:
         cursor = "" if paging["defaultPaginationMethod"] == "cursor" else None
     try:
-        count = read_integer(sent, "count")
+        count = read_integer(sent, "count", gate)
     except InvalidValueException as error:
         if cursor is None:
             raise
@@ -3952,7 +3952,7 @@ def read_query(sent: Mapping[str, Any], provider: Provider) -> Query:
         filter=filter,
         sort_by=read_text(sent, "sortBy") if sorts else None,
         descending=order.lower() == "descending",
-        start_index=max(1, read_integer(sent, "startIndex") or 1),
+        start_index=max(1, read_integer(sent, "startIndex", gate) or 1),
         count=count,
         cursor=cursor,
         selection=read_selection(
@@ -3973,14 +3973,17 @@ class Parameters(dict[str, str]):
     """The parameters of a URL, where everything is text."""
 
 
-def read_integer(sent: Mapping[str, Any], name: str) -> int | None:
-    """Answer a parameter that is an integer."""
+def read_integer(sent: Mapping[str, Any], name: str, gate: Gate) -> int | None:
+    """Return a parameter that is an integer."""
     value = sent.get(name)
     if isinstance(sent, Parameters) and value is not None:
         if match := re.fullmatch(r"(-?)0*([0-9]+)", value):
             return int(match[1] + match[2][:20])  # more digits are as large as any
     elif value is None or (isinstance(value, int) and not isinstance(value, bool)):
         return value
+    elif isinstance(value, str) and re.fullmatch(r"0|-?[1-9][0-9]{0,19}", value):
+        gate.meet("number-as-string", f"{name}: {value!r}")
+        return int(value)
     raise InvalidValueException(detail=f"'{name}' must be an integer: '{clip(value)}'.")
 
 
@@ -5368,7 +5371,7 @@ def delete_one(request: Request) -> Reply:
 
 def get_list(request: Request) -> Reply:
     """``GET /Users`` and ``GET /``: query (RFC 7644 §3.4.2)."""
-    query = read_query(request.query, request.provider)
+    query = read_query(request.query, request.provider, request.gate)
     return answer_query(request, query)
 
 
@@ -5376,7 +5379,7 @@ def post_search(request: Request) -> Reply:
     """``POST /Users/.search`` and ``POST /.search``: query (RFC 7644 §3.4.3)."""
     payload = request.payload()
     members = read_message(payload, "SearchRequest", SEARCH_MEMBERS, request.gate)
-    return answer_query(request, read_query(members, request.provider))
+    return answer_query(request, read_query(members, request.provider, request.gate))
 
 
 def answer_query(request: Request, query: Query) -> Reply:

@@ -53,6 +53,9 @@ TABLE: dict[str, tuple[str, str]] = {  # code: accepted from, refused with
     "single-for-array": ("lenient", "invalidValue"),
     "path-compare": ("standard", "invalidFilter"),
     "unquoted-value": ("lenient", "invalidFilter"),
+    "filter-spacing": ("standard", "invalidFilter invalidPath invalidValue"),
+    "urn-dot": ("standard", "invalidFilter invalidPath invalidValue"),
+    "number-as-string": ("lenient", "invalidValue invalidFilter"),
     "missing-schemas": ("standard", "invalidSyntax"),
     "undeclared-extension": ("standard", "invalidSyntax"),
     "dangling-reference": ("standard", "invalidValue"),
@@ -925,8 +928,84 @@ FILTERS = [
             ("emails[value eq w@x.example]", "u1"),
             ("emails[(value eq w@x.example) and type eq work]", "u1"),
             ("emails[type eq work and value eq h@x.example]", ""),
+            ("userName eq 'ann'", "u1"),
+            ("(userName eq 'ANN') and title pr", "u1"),
+            ("userName eq 'a n)n]' or userName eq 'bob'", "u2"),
+            ("emails[type eq 'work' and value eq 'w@x.example']", "u1"),
+            ("userName eq ''", ""),
         )
         for row in query("unquoted-value", filter, ids)
+    ),
+    *(
+        row
+        for filter, ids in (
+            ('( userName eq "ann" )', "u1"),
+            ('(userName eq "ann" )', "u1"),
+            (' userName eq "ann"', "u1"),
+            ('userName eq "ann"  ', "u1"),
+            ('userName eq"ann"', "u1"),
+            ("title pr and(userName pr)", "u1"),
+            ('emails [type eq "work"]', "u1"),
+            ('emails[ type eq "work" ]', "u1"),
+            ("not ( title pr )", "u2 u7"),
+        )
+        for row in query("filter-spacing", filter, ids)
+    ),
+    *query("filter-spacing unquoted-value", "userName eq'ann'", "u1"),
+    *query("filter-spacing path-compare", 'emails[type eq "work" ].value co "w"', "u1"),
+    *(
+        user("filter-spacing", emails(W, H), operation, emails(H))
+        for operation in (
+            op("remove", 'emails[type eq"work"]'),
+            op("remove", 'emails[ type eq "work"]'),
+            op("remove", 'emails[type eq "work" ]'),
+        )
+    ),
+    *(
+        user(
+            "filter-spacing",
+            before,
+            operation,
+            after,
+            {"filter-spacing": "invalidPath"},
+        )
+        for before, operation, after in (
+            (LEAD, op("remove", "title "), {}),
+            (LEAD, op("replace", " title", "Dr"), DR),
+            (emails(W, H), op("remove", 'emails [type eq "work"]'), emails(H)),
+            (emails(W, H), op("remove", 'emails[type eq "work"] '), emails(H)),
+        )
+    ),
+    *(
+        row
+        for filter, ids in (
+            (f'{EXT}.department eq "SALES"', "u1"),
+            (f'{EXT.upper()}.manager.value eq "u7"', "u1"),
+            (f'{EXT}.manager[value eq "u7"]', "u1"),
+            (f'{USER}.userName eq "ann"', "u1"),
+        )
+        for row in query("urn-dot", filter, ids)
+    ),
+    *query(
+        "urn-dot",
+        {"sortBy": f"{EXT}.department"},
+        "u2 u1 u7",
+        refused={"urn-dot": "invalidValue"},
+    ),
+    *(
+        user("urn-dot", before, operation, after, {"urn-dot": "invalidPath"})
+        for before, operation, after in (
+            ({}, op("add", f"{EXT}.department", "Sales"), {EXT: SALES}),
+            ({EXT: SALES}, op("remove", f"{EXT}.department"), {}),
+            ({}, op("replace", f"{EXT}.manager.value", "u7"), AFTER_BOSS),
+        )
+    ),
+    *(
+        Row("number-as-string", "POST", "/Users/.search", sent, "u1", before=PERSON)
+        for sent in (
+            {"schemas": [SEARCH], "filter": "title pr", "count": "1"},
+            {"schemas": [SEARCH], "filter": "title pr", "startIndex": "1"},
+        )
     ),
     *query(
         "path-compare unquoted-value",

@@ -50,16 +50,20 @@ ATTRIBUTES = [
     attribute("home", "reference", caseExact=True, referenceTypes=["external"]),
     attribute("tags", multiValued=True),
     attribute("owner", "complex", subAttributes=OWNER),
+    attribute("blank", "complex", subAttributes=OWNER),
+    attribute("box", "complex", subAttributes=[attribute("parts", multiValued=True)]),
     attribute("readings", "complex", multiValued=True, subAttributes=READING),
 ]
 DEVICES = json.loads("""[
   {"serial": "a", "label": "Alpha", "load": 1, "weight": 1.5, "on": true,
    "bought": "2024-01-31T23:00:00-01:00", "picture": "AQID", "tags": ["red", "Blue"],
+   "box": {"parts": ["a", "b"]}, "blank": {"value": "", "name": "x"},
    "home": "https://x.example/A", "owner": {"value": "o1", "name": "Ann"},
    "readings": [{"kind": "temp", "amount": 20, "pin": "1"},
                 {"kind": "hum", "amount": 60}]},
   {"serial": "b", "label": "beta", "load": 10, "weight": 10.0, "on": false,
    "bought": "2024-02-01T00:00:00.500Z", "picture": "aQid", "tags": ["green"],
+   "box": {"parts": ["c"]}, "blank": {"value": "", "name": ""},
    "home": "https://x.example/b", "readings": [{"kind": "temp", "amount": 60}]},
   {"serial": "c", "label": "gamma", "load": -2, "weight": 0.25,
    "bought": "2024-02-01T01:00:00+01:00"},
@@ -193,6 +197,26 @@ EXPRESSIONS = {
     f'{DEVICE}:label eq "beta"': "b",
     f'{DEVICE.upper()}:owner.name eq "ann"': "a",
     f"{DEVICE}:readings[amount eq 20]": "a",
+    # before brackets, what has one value is a list of one (Figure 1)
+    'owner[value eq "o1" and name eq "ann"]': "a",
+    'owner[name eq "bob"]': "",
+    "not (owner[name pr])": "b c z",
+    # a simple multi-valued attribute has a `value` (§3.5.2.2)
+    'tags[value eq "RED"]': "a",
+    'tags[not (value co "e")]': "",
+    'tags.value eq "red"': "a",
+    'tags.value ne "green"': "a c z",
+    "tags.value pr": "a b",
+    # brackets after a sub-attribute (Figure 1: attrPath "[" valFilter "]")
+    'box.parts[value eq "A"]': "a",
+    'box.parts[value eq "a" and value eq "b"]': "",
+    'box.parts eq "b"': "a",
+    f'{DEVICE}:box.parts[value sw "c"]': "b",
+    "box.parts[value pr]": "a b",
+    # "a non-empty node for complex attributes" (Table 3)
+    "blank pr": "a",
+    "blank eq null": "b c z",
+    "blank.name pr": "a",
 }
 
 
