@@ -79,7 +79,6 @@ import secrets
 import selectors
 import signal
 import socket
-import struct
 import sys
 import tempfile
 import threading
@@ -90,6 +89,7 @@ from collections.abc import (
     Callable,
     Collection,
     Container,
+    Generator,
     Iterable,
     Iterator,
     Mapping,
@@ -99,14 +99,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache, partial
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
 from io import BytesIO
 from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypedDict, TypeVar
 from urllib.parse import parse_qsl, quote, unquote, urljoin, urlsplit
 from weakref import WeakValueDictionary
-from wsgiref.simple_server import WSGIServer
 
 try:
     import scim2_models
@@ -157,6 +155,7 @@ MAX_TARGET = 64 * 1024  # bytes of the request line; 414
 MAX_HEAD = 64 * 1024  # bytes of all headers; 431
 MAX_HEADERS = 100  # header fields; 431
 MAX_TENANTS = 1000  # that --dynamic-tenants creates
+MAX_UNFINISHED = 64 * 2**20  # bytes of large bodies that arrive at once; 503
 MAX_CONNECTIONS = 900  # open at once; the longest idle one makes room
 IDLE_TIMEOUT = 60.0  # seconds between two requests of a connection
 REQUEST_TIMEOUT = 30.0  # seconds from the first byte of a request to its last
@@ -6110,11 +6109,22 @@ def check_base_url(url: str | None) -> str | None:
 # readers could take for different ones ends the connection (RFC 9112 §11.2). A reply is
 # one send.
 #
-# One thread, the leader, waits for all connections and carries out what has arrived
-# whole. Threads that took turns for every small request would lose a quarter of their
-# time to passing Python's lock around. What there is to wait for takes a thread of its
-# own: a large or slow request, a reply that is not taken, a refusal, TLS. So does the
-# lead, when a request takes the leader long.
+# What happens on a connection is one generator, `Connection.live`. It yields when it
+# has to wait, and the leader, a thread that waits for all connections, resumes it:
+#
+# | a connection          | waits for              | in vain                           |
+# |-----------------------|------------------------|-----------------------------------|
+# | is idle               | bytes                  | IDLE_TIMEOUT ends it              |
+# | reads a request       | more bytes             | REQUEST_TIMEOUT: 408, and it ends |
+# | has its request       | the application        | the lead passes to another thread |
+# | sends a reply         | the client to take it  | REQUEST_TIMEOUT ends it           |
+# | has the next request  | the others' turns      | (they are short)                  |
+# | has sent its last one | the end of the client  | LINGER ends it                    |
+#
+# The application alone keeps a thread waiting. A leader whose request takes longer than
+# TURN loses the lead, and a request that is known to take long gives it away before
+# (`Server.pass_lead`). Threads that took turns for every small request would lose a
+# quarter of their time to passing Python's lock around.
 
 
 REQUEST_LINE = re.compile(
@@ -6132,12 +6142,18 @@ SINGLE = (
     "authorization",
 )
 """Fields of which a second one is refused rather than joined or ignored."""
-LINGER = 2.0  # seconds in which a refused client may end what it sends
-PIECE = 64 * 1024  # bytes that the leader reads at once
-PIECES = 512 * 1024  # bytes of a request that the leader waits for
-PIECES_TIMEOUT = 1.0  # seconds that it does
-MOST_PIECES = 16  # in which it may come
+READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+TLS_WAITS = {2: READ, 3: WRITE}  # ssl.SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE
+T = TypeVar("T")
+Waits = Generator[int, None, T]
+"""What returns a T, and yields READ or WRITE each time that it has to wait for it."""
+LINGER = 2.0  # seconds in which a client may end what it sends after the last reply
+PIECE = 64 * 1024  # bytes read at once: more than a TLS record, so none is left in it
+CHUNKS = 200  # chunks of a body that are decoded in one turn
+LARGE = 512 * 1024  # bytes of a body for which the lead is passed on before
+BACKLOG = 1024  # connections that wait to be accepted
 TURN = 0.05  # seconds, or twice as many, that a request takes before the lead passes on
+MAX_LINE = 64 * 1024  # bytes of a chunk's size line, or of all trailers
 
 
 @dataclass(slots=True)
@@ -6149,203 +6165,196 @@ class Head:
     is_old: bool  # HTTP/1.0
     fields: dict[str, str]
 
+    @property
+    def is_framed(self) -> bool:
+        """Whether it says that a body follows (RFC 9112 §6)."""
+        return "content-length" in self.fields or "transfer-encoding" in self.fields
 
-class Connection(BaseHTTPRequestHandler):
+    @property
+    def keeps(self) -> bool:
+        """Whether another request may follow (RFC 9112 §9.3)."""
+        options = self.fields.get("connection")
+        if self.is_old or not options:
+            return not self.is_old
+        return "close" not in re.split(r"[ \t]*,[ \t]*", options.lower())
+
+
+class Connection:
     """One connection of a client: requests in, replies out, in their order."""
 
-    server: Server
-
-    def setup(self) -> None:
-        """Take the connection over."""
-        self.connection: socket.socket = self.request
-        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
-        self.buffer = b""
-        self.at = 0  # what has been read of it
-        self.unsent = b""
-        self.is_led = True
+    def __init__(self, server: Server, client: socket.socket, address: Any) -> None:
+        client.setblocking(False)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+        if server.tls:  # shakes hands when it is first read from
+            client = server.tls.wrap_socket(
+                client, server_side=True, do_handshake_on_connect=False
+            )
+        self.server = server
+        self.socket = client
+        self.address = address
+        self.input = bytearray()
         self.is_head = False
-        self.keeps = True  # may another request follow?
-        self.was_refused = False
-        self.was_continued = False
-        self.pieces = 0  # in which the leader got a request so far
-        self.deadline = 0.0
-        self.waiting_since: float | None = time.monotonic()
         self.is_answering = False  # from a request's last byte to that of its reply
-        self.server.admit(self)
+        self.held = 0  # bytes of an unfinished body, see `hold`
+        self.event = 0  # what the leader waits for, if it does
+        self.since: float | None = None  # when this wait began, if it is one
+        self.patience = 0.0  # seconds that it may last
+        self.life = self.live()
 
-    def handle(self) -> None:
-        """Go to the leader; TLS, whose bytes a selector does not see, to a thread."""
-        if self.server.tls:
-            self.start_thread()
-        else:
-            self.server.enlist(self)
-
-    def finish(self) -> None:
-        """Do nothing here, where http.server ends a connection: it is to go on."""
-
-    def end(self) -> None:
-        """End the connection."""
-        self.server.dismiss(self)
-        self.connection.close()
-
-    def advance(self) -> bool:
-        """Serve what has come whole, without waiting; tell whether the leader stays."""
+    def resume(self, is_overdue: bool = False) -> int:
+        """Go on until the next wait; return what for, and 0 at the end."""
         try:
-            received = self.connection.recv(PIECE)
-            if not self.buffer:
-                self.waiting_since = time.monotonic()
-            self.buffer = (self.buffer + received).lstrip(b"\r\n")
-            if not received or len(self.buffer) > PIECES:
-                return False
-            while self.buffer and self.keeps and not self.unsent:
-                whole = self.buffer
+            return self.life.throw(TimeoutError()) if is_overdue else next(self.life)
+        except StopIteration:
+            return 0
+        except Exception:
+            logger.debug("a connection from %s failed", self.address, exc_info=True)
+            return 0
+
+    def live(self) -> Waits[None]:
+        """Serve requests until the client or an error ends the connection."""
+        keeps = True
+        with contextlib.suppress(OSError):  # the client is gone, or a wait was in vain
+            while keeps and (yield from self.await_request()):
                 try:
-                    self.serve_request()
-                except BlockingIOError:  # it is read anew with the next piece
-                    self.buffer, self.at = whole, 0
-                    self.pieces += 1
-                    return self.pieces < MOST_PIECES
-                self.buffer, self.at = self.buffer[self.at :].lstrip(b"\r\n"), 0
-            return self.keeps and not self.unsent
-        except BlockingIOError:  # there was nothing after all
-            return True
-        except OSError:  # whoever hangs up is no fault of ours
-            self.buffer = b""
-            return False
+                    head = parse_head((yield from self.read_head()))
+                    environ = self.environ_of(head)
+                    body = b""
+                    if head.is_framed:
+                        body = yield from self.read_body(head)
+                except TimeoutError:
+                    keeps = False
+                    slow = StatusException(408, "The request did not arrive in time.")
+                    reply = self.refusal(slow)
+                except StatusException as error:
+                    keeps = False
+                    reply = self.refusal(error)
+                else:
+                    environ["wsgi.input"] = BytesIO(body)
+                    answer = self.run(environ, len(body))
+                    keeps = head.keeps and not self.server.stopping.is_set()
+                    reply = spell_reply(*answer, keeps)
+                yield from self.send(reply)
+                self.is_answering = False
+                if self.input:  # the others have their turn first
+                    self.wait(REQUEST_TIMEOUT)
+                    yield WRITE
+            if not keeps:
+                yield from self.linger()
+
+    def run(
+        self, environ: WSGIEnvironment, size: int
+    ) -> tuple[str, list[tuple[str, str]], bytes]:
+        """Have the application carry out a request with a body of this size."""
+        self.since, self.is_answering = None, True
+        if size > LARGE:
+            self.server.pass_lead()
+        return run_application(self.server.app, environ)
+
+    def refusal(self, error: StatusException) -> bytes:
+        """Return the reply to what the application is not asked, and the last one."""
+        logger.info("refused: %d %s", error.status, error.detail)
+        self.input.clear()
+        content = encode(error_body(error))
+        headers = [("Content-Type", MEDIA_TYPE), ("Content-Length", str(len(content)))]
+        headers += error.context["headers"]
+        status = f"{error.status} {PHRASES.get(error.status, 'Error')}"
+        return spell_reply(status, headers, b"" if self.is_head else content, False)
+
+    # --- waiting
+
+    def wait(self, patience: float) -> None:
+        """Begin a wait, or several that may last so many seconds together."""
+        self.since, self.patience = time.monotonic(), patience
 
     def is_overdue(self, now: float) -> bool:
-        """Tell whether the leader has waited long enough for this connection."""
-        waited = now - (self.waiting_since or now)
-        return waited > (PIECES_TIMEOUT if self.buffer else IDLE_TIMEOUT)
+        """Return whether a wait has lasted too long."""
+        return self.since is not None and now > self.since + self.patience
 
-    def leave(self) -> None:
-        """Leave the leader: for a thread if anything is left to wait for."""
-        if self.buffer or self.unsent or self.was_refused:
-            self.start_thread()
-        else:
-            self.end()
+    def receive(self) -> Waits[bool]:
+        """Add the next bytes to the input; return whether there were any."""
+        wanted = READ
+        while True:
+            yield wanted
+            try:
+                received = self.socket.recv(PIECE)
+            except BlockingIOError:
+                wanted = READ
+            except self.server.tls_waits as error:
+                wanted = TLS_WAITS[error.errno or 0]
+            else:
+                self.input += received
+                return bool(received)
 
-    def start_thread(self) -> None:
-        """Go on in a thread of its own, if the machine has one left."""
-        self.is_led = False
-        try:
-            threading.Thread(target=self.run, daemon=True).start()
-        except RuntimeError:
-            self.end()
-
-    def run(self) -> None:
-        """Serve requests, and wait for their parts, until all is served."""
-        try:
-            self.set_patience()
-            self.connection.sendall(self.unsent)
-            self.unsent, self.is_answering = b"", False
-            while self.keeps:
-                self.serve_request()
-                self.buffer, self.at = self.buffer[self.at :].lstrip(b"\r\n"), 0
-                if self.keeps and not self.buffer and not self.server.tls:
-                    self.is_led = True
-                    return self.server.enlist(self)
-            if self.was_refused:
-                self.linger()
-        except OSError:
-            pass
-        except Exception:
-            self.server.handle_error(self.request, self.client_address)
-        return self.end()
-
-    def set_patience(self) -> None:
-        """Let reading and writing wait, but not for ever; shake hands if it is TLS."""
-        patience = min(IDLE_TIMEOUT, REQUEST_TIMEOUT)
-        if self.server.tls or sys.platform == "win32":
-            self.connection.settimeout(patience)
-        else:  # the kernel's timeout: Python's own asks `poll` before each call
-            self.connection.setblocking(True)
-            limit = struct.pack("ll", int(patience), int(patience % 1 * 1e6))
-            for side in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-                self.connection.setsockopt(socket.SOL_SOCKET, side, limit)
-        if self.server.tls:
-            self.connection = self.server.tls.wrap_socket(
-                self.connection, server_side=True, do_handshake_on_connect=False
-            )
-
-    def serve_request(self) -> None:
-        """Serve one request. Raises BlockingIOError while the leader lacks a part."""
-        try:
-            text = self.read_head()
-            if text is None:
-                self.keeps = False
+    def send(self, content: bytes | memoryview) -> Waits[None]:
+        """Send these bytes, as the client takes them."""
+        while True:
+            wanted = WRITE
+            try:
+                sent = self.socket.send(content)
+            except BlockingIOError:
+                sent = 0
+            except self.server.tls_waits as error:
+                sent, wanted = 0, TLS_WAITS[error.errno or 0]
+            if sent == len(content):
                 return
-            head = parse_head(text)
-            environ = self.environ_of(head)
-            environ["wsgi.input"] = BytesIO(self.read_body(head))
-        except TimeoutError:
-            self.refuse(StatusException(408, "The request did not arrive in time."))
-            return
-        except StatusException as error:
-            self.refuse(error)
-            return
-        self.waiting_since, self.is_answering = None, True
-        options = head.fields.get("connection", "").lower()
-        keep = not head.is_old and "close" not in re.split(r"[ \t]*,[ \t]*", options)
-        status, headers, content = run_application(self.server.app, environ)
-        self.reply(status, headers, content, keep)
-        self.was_continued, self.pieces = False, 0
-        self.is_answering = bool(self.unsent)
+            if sent or self.since is None:
+                self.wait(REQUEST_TIMEOUT)
+                content = memoryview(content)[sent:]
+            yield wanted
+
+    def linger(self) -> Waits[None]:
+        """Read what is still coming: else a reset could overtake the reply."""
+        self.wait(LINGER)
+        self.socket.shutdown(socket.SHUT_WR)
+        while (yield from self.receive()):
+            self.input.clear()
 
     # --- reading
 
-    def receive(self) -> bytes:
-        """Answer the next bytes, or none at the end.
+    def await_request(self) -> Waits[bool]:
+        """Return whether a request begins, or the client has ended.
 
-        The socket's own timeout is set once, since each change of it is a system call;
-        so what trickles in ends at the deadline, and what stalls a little later.
-
-        Raises TimeoutError; BlockingIOError if led.
+        Empty lines before it are skipped (RFC 9112 §2.2).
         """
-        if self.is_led:
-            raise BlockingIOError
-        while True:
-            if time.monotonic() > self.deadline:
-                raise TimeoutError
-            try:
-                return self.connection.recv(256 * 1024)
-            except (TimeoutError, BlockingIOError):
-                continue
+        self.wait(IDLE_TIMEOUT)
+        while not self.input or self.input[0] in b"\r\n":
+            self.input = self.input.lstrip(b"\r\n")
+            if not self.input and not (yield from self.receive()):
+                return False
+        self.wait(REQUEST_TIMEOUT)
+        return True
 
-    def read_head(self) -> bytes | None:
-        """Answer the bytes before the blank line; None when no request comes.
+    def read_head(self) -> Waits[bytearray]:
+        """Return the bytes before the empty line. Each is looked at once.
 
-        Raises StatusException: 400, 414, 431.
+        Raises StatusException (400, 414, 431); ConnectionError when they are cut off.
         """
-        self.buffer, self.at = self.buffer[self.at :].lstrip(b"\r\n"), 0  # §2.2
-        if not self.buffer:
-            self.deadline = time.monotonic() + IDLE_TIMEOUT
-            try:
-                self.buffer = self.receive().lstrip(b"\r\n")
-            except TimeoutError:
-                return None
-        self.deadline = time.monotonic() + REQUEST_TIMEOUT
-        self.is_head = self.buffer.startswith(b"HEAD ")
-        while (end := self.buffer.find(b"\r\n\r\n")) < 0:
-            check_head_size(self.buffer)
-            if STRAY.search(self.buffer.removesuffix(b"\r")):
+        line, seen = -1, 0
+        self.is_head = self.input.startswith(b"HEAD ")
+        while (end := self.input.find(b"\r\n\r\n", seen)) < 0:
+            size = len(self.input)
+            line = self.input.find(b"\r\n", seen) if line < 0 else line
+            check_head_size(line, size)
+            if STRAY.search(self.input, seen, size - self.input.endswith(b"\r")):
                 raise StatusException(400, "Lines of a request end with CR LF.")
-            received = self.receive()
-            if not received:
-                return None  # cut off: nothing is carried out
-            self.buffer = (self.buffer + received).lstrip(b"\r\n")
-            self.is_head = self.buffer.startswith(b"HEAD ")
-        head, self.buffer = self.buffer[:end], self.buffer[end + 4 :]
-        check_head_size(head)
+            seen = max(size - 3, 0)
+            if not (yield from self.receive()):
+                raise ConnectionAbortedError  # nothing is carried out
+            self.is_head = self.input.startswith(b"HEAD ")
+        if end > MAX_TARGET or end > MAX_HEAD:
+            check_head_size(self.input.find(b"\r\n", 0, end), end)
+        head = self.input[:end]
+        del self.input[: end + 4]
         return head
 
-    def read_body(self, head: Head) -> bytes:
-        """Answer the body (RFC 9112 §6).
+    def read_body(self, head: Head) -> Waits[bytes]:
+        """Return the body (RFC 9112 §6).
 
-        Raises StatusException: 400, 413, 431, 501.
+        Raises StatusException: 400, 413, 431, 501, 503.
         """
-        coding = head.fields.get("transfer-encoding")
         length = head.fields.get("content-length")
+        coding = head.fields.get("transfer-encoding")
         if coding is not None:
             if length is not None or head.is_old:
                 raise StatusException(
@@ -6353,82 +6362,104 @@ class Connection(BaseHTTPRequestHandler):
                 )
             if coding.lower() != "chunked":
                 raise StatusException(501, "The one transfer coding here is chunked.")
-        elif length is None:
-            return b""
-        elif not re.fullmatch(r"[0-9]+", length):
+        elif not re.fullmatch(r"[0-9]+", length or ""):
             raise StatusException(
                 400, "Content-Length is not a number: send the body's size in bytes."
             )
         limit = self.server.app.largest_body
         if length and (len(length) > 15 or int(length) > limit):
             raise StatusException(413, f"The body is larger than {limit} bytes.")
-        if (
-            head.fields.get("expect", "").lower() == "100-continue"
-            and not head.is_old  # "MUST ignore that expectation" (RFC 9110 §10.1.1)
-            and not self.buffer[self.at :]
-            and not self.was_continued
-        ):
-            self.was_continued = True
-            self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-        return (
-            self.read_chunks(limit) if length is None else self.read_exact(int(length))
-        )
+        expects = head.fields.get("expect", "").lower() == "100-continue"
+        if expects and not self.input and not head.is_old:  # RFC 9110 §10.1.1
+            yield from self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        try:
+            if length is None:
+                return (yield from self.read_chunks(limit))
+            size = int(length)
+            yield from self.fill(size)
+            body = bytes(self.input[:size])
+            del self.input[:size]
+            return body
+        finally:
+            self.hold(0)
 
-    def read_exact(self, size: int) -> bytes:
-        """Answer so many bytes. Raises StatusException, 400, when they end before."""
-        end = self.at + size
-        if len(self.buffer) < end:
-            parts = [self.buffer[self.at :]]
-            missing = end - len(self.buffer)
-            while missing > 0:
-                parts.append(self.more())
-                missing -= len(parts[-1])
-            self.buffer, self.at, end = b"".join(parts), 0, size
-        start, self.at = self.at, end
-        return self.buffer[start:end]
+    def fill(self, size: int, decoded: int = 0) -> Waits[None]:
+        """Read until the input has so many bytes, or the body is found cut off."""
+        while len(self.input) < size:
+            if not (yield from self.receive()):
+                raise StatusException(400, "The body was cut off.")
+            self.hold(len(self.input) + decoded)
 
-    def read_line(self) -> bytes:
-        """Answer a line with its end. Raises StatusException, 400 or 431."""
-        while (end := self.buffer.find(b"\n", self.at)) < 0:
-            if len(self.buffer) - self.at > MAX_LINE:
+    def hold(self, size: int) -> None:
+        """Note how many bytes of an unfinished body are held; a small one is free.
+
+        Raises StatusException, 503, over the budget of all connections together.
+        """
+        held = size if size > PIECE else 0
+        if held == self.held:
+            return
+        with self.server.lock:
+            self.server.unfinished += held - self.held
+            self.held = held
+            is_over = self.server.unfinished > self.server.most_unfinished
+        if is_over and held:
+            raise StatusException(
+                503,
+                "Too many large requests arrive at once: send this one again later.",
+                [("Retry-After", "1")],
+            )
+
+    def end_of_line(self, at: int, decoded: int) -> Waits[int]:
+        """Return where a line of a chunked body ends. Raises StatusException, 431."""
+        seen = at
+        while (end := self.input.find(b"\n", seen)) < 0:
+            seen = len(self.input)
+            if seen - at > MAX_LINE:
                 raise StatusException(
                     431, f"A line of a chunk exceeds {MAX_LINE} bytes."
                 )
-            self.buffer, self.at = self.buffer[self.at :] + self.more(), 0
-        return self.read_exact(end + 1 - self.at)
+            yield from self.fill(seen + 1, decoded)
+        return end + 1
 
-    def more(self) -> bytes:
-        """Answer the next bytes of a body. Raises StatusException, 400, at the end."""
-        if received := self.receive():
-            return received
-        raise StatusException(400, "The body was cut off.")
-
-    def read_chunks(self, limit: int) -> bytes:
-        """Answer a chunked body (RFC 9112 §7.1), without its trailers."""
-        self.pieces = MOST_PIECES  # if it is not there whole: it is slow to read anew
-        chunks: list[bytes] = []
-        size = 0
-        while True:
-            match = CHUNK_SIZE.fullmatch(self.read_line())
+    def read_chunks(self, limit: int) -> Waits[bytes]:
+        """Return a chunked body (RFC 9112 §7.1), without its trailers."""
+        body = bytearray()
+        at = 0
+        for number in itertools.count(1):
+            line = yield from self.end_of_line(at, len(body))
+            match = CHUNK_SIZE.fullmatch(self.input, at, line)
             if not match:
                 raise StatusException(
-                    400, "The size of a chunk is no hexadecimal number."
+                    400, "The size of a chunk is not a hexadecimal number."
                 )
             length = int(match[1], 16)
             if length == 0:
                 break
-            size += length
-            if size > limit:
+            if len(body) + length > limit:
                 raise StatusException(413, f"The body is larger than {limit} bytes.")
-            chunks.append(self.read_exact(length))
-            if self.read_exact(2) != b"\r\n":
+            at = line + length + 2
+            if len(self.input) < at:
+                yield from self.fill(at, len(body))
+            if self.input[at - 2 : at] != b"\r\n":
                 raise StatusException(400, "A chunk is longer than its size.")
-        trailers = 0
-        while (line := self.read_line()) != b"\r\n":
-            trailers += len(line)
-            if trailers > MAX_LINE or not line.endswith(b"\r\n"):
+            body += self.input[line : at - 2]
+            if at > PIECE or number % CHUNKS == 0:
+                del self.input[:at]
+                at = 0
+                yield WRITE  # it is the others' turn
+        yield from self.skip_trailers(line, len(body))
+        return bytes(body)
+
+    def skip_trailers(self, at: int, decoded: int) -> Waits[None]:
+        """Drop what stands before the empty line that ends a chunked body."""
+        first = at
+        while (end := (yield from self.end_of_line(at, decoded))) != at + 2:
+            if end - first > MAX_LINE or self.input[end - 2] != 13:
                 raise StatusException(431, f"Trailers exceed {MAX_LINE} bytes.")
-        return b"".join(chunks)
+            at = end
+        if self.input[at] != 13:
+            raise StatusException(400, "Lines of trailers end with CR LF.")
+        del self.input[:end]
 
     def environ_of(self, head: Head) -> WSGIEnvironment:
         """Answer the WSGI environment of a request (PEP 3333)."""
@@ -6453,7 +6484,7 @@ class Connection(BaseHTTPRequestHandler):
         environ["REQUEST_URI"] = target
         environ["PATH_INFO"] = unquote(path, "latin-1") if "%" in path else path
         environ["QUERY_STRING"] = query
-        environ["REMOTE_ADDR"] = self.client_address[0]
+        environ["REMOTE_ADDR"] = self.address[0]
         for name, value in head.fields.items():
             key = name.upper().replace("-", "_")
             if "_" in name:  # it would pass for the one with "-"
@@ -6462,73 +6493,19 @@ class Connection(BaseHTTPRequestHandler):
             environ[key if framing else "HTTP_" + key] = value
         return environ
 
-    # --- replying
 
-    def reply(
-        self,
-        status: str,
-        headers: Iterable[tuple[str, str]],
-        content: bytes,
-        keep: bool,
-    ) -> None:
-        """Send a reply in one piece: head and body in two would wait for each other."""
-        self.waiting_since = time.monotonic()
-        lines = [f"HTTP/1.1 {status}", *(f"{name}: {x}" for name, x in headers)]
-        lines.append(f"Date: {http_date(int(time.time()))}")
-        self.keeps = keep and not self.server.stopping.is_set()
-        if not self.keeps:
-            lines.append("Connection: close")
-        head = "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")
-        self.send(head + content)
-
-    def send(self, content: bytes) -> None:
-        """Send these bytes; the leader keeps what the client does not take now."""
-        if not self.is_led:
-            return self.connection.sendall(content)
-        try:
-            sent = self.connection.send(content)
-        except BlockingIOError:
-            sent = 0
-        if sent < len(content):
-            self.unsent += content[sent:]
-        return None
-
-    def refuse(self, error: StatusException) -> None:
-        """Send an error before the application was asked, and end the connection."""
-        logger.info("refused: %d %s", error.status, error.detail)
-        content = encode(error_body(error))
-        headers = [("Content-Type", MEDIA_TYPE), ("Content-Length", str(len(content)))]
-        content = b"" if self.is_head else content
-        phrase = PHRASES.get(error.status, "Error")
-        self.was_refused = True
-        self.reply(f"{error.status} {phrase}", headers, content, keep=False)
-
-    def linger(self) -> None:
-        """Read what is still coming: else a reset could overtake the reply."""
-        self.deadline = time.monotonic() + LINGER
-        with contextlib.suppress(OSError):
-            self.connection.settimeout(LINGER)
-            self.connection.shutdown(socket.SHUT_WR)
-            while self.receive():
-                pass
-
-
-MAX_LINE = 64 * 1024  # bytes of a chunk's size line, or of all trailers
-
-
-def check_head_size(head: bytes) -> None:
+def check_head_size(line: int, size: int) -> None:
     """Check request line and headers against their limits.
 
-    Raises StatusException, 414 or 431.
+    `line` is where the first line ends, or -1. Raises StatusException, 414 or 431.
     """
-    line = head.find(b"\r\n")
-    if (len(head) if line < 0 else line) > MAX_TARGET:
+    if (size if line < 0 else line) > MAX_TARGET:
         raise StatusException(414, f"The request line exceeds {MAX_TARGET} bytes.")
-    if line >= 0 and len(head) - line > MAX_HEAD:
+    if line >= 0 and size - line > MAX_HEAD:
         raise StatusException(431, f"The headers exceed {MAX_HEAD} bytes.")
 
 
-def parse_head(text: bytes) -> Head:
+def parse_head(text: bytes | bytearray) -> Head:
     """Parse request line and header section (RFC 9112 §3, §5).
 
     What is malformed is not quoted, because credentials can be in it.
@@ -6566,6 +6543,17 @@ def parse_head(text: bytes) -> Head:
     return Head(match[1], match[2], match[4] == "0", fields)
 
 
+def spell_reply(
+    status: str, headers: Iterable[tuple[str, str]], content: bytes, keeps: bool
+) -> bytes:
+    """Return a reply in one piece: head and body in two would wait for each other."""
+    lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers)]
+    lines.append(f"Date: {http_date(int(time.time()))}")
+    if not keeps:
+        lines.append("Connection: close")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace") + content
+
+
 @lru_cache(maxsize=2)
 def http_date(seconds: int) -> str:
     """Answer a time as headers spell it (RFC 9110 §5.6.7)."""
@@ -6588,10 +6576,8 @@ def run_application(
     return started[0], started[1], content
 
 
-class Server(WSGIServer):
-    """Our HTTP server: a leader, the connections, and a watch over both."""
-
-    request_queue_size = 1024
+class Server:
+    """The HTTP server: the connections, the leader, and a watch over both."""
 
     def __init__(
         self,
@@ -6602,45 +6588,44 @@ class Server(WSGIServer):
     ) -> None:
         self.app = app
         self.tls = tls
+        self.tls_waits: tuple[type[OSError], ...] = ()
+        if tls:
+            import ssl
+
+            self.tls_waits = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
         self.hostname = hostname
         self.lock = threading.Lock()  # for what more than one thread changes
         self.connections: set[Connection] = set()
+        self.unfinished = 0  # bytes of large bodies that have not arrived whole
+        self.most_unfinished = max(MAX_UNFINISHED, 2 * app.largest_body)
         self.leader: threading.Thread | None = None
         self.served: Connection | None = None  # by the leader, now
-        self.turn = 0  # which request of the leader's that is
+        self.turn = 0  # which one of the leader's that is
         self.next_sweep = 0.0
         self.stopping = threading.Event()
         self.was_interrupted = False  # by a signal, whose handler may take no lock
         self.most_connections = min(
             MAX_CONNECTIONS, max(most_files() - 100, most_files() // 2)
         )
-        if ":" in hostname:
-            self.address_family = socket.AF_INET6
-        super().__init__((hostname.strip("[]"), port), Connection)
-        self.socket.setblocking(False)
-        self.selector = selectors.DefaultSelector()
-        self.selector.register(self.socket, selectors.EVENT_READ)
-
-    def server_bind(self) -> None:
-        """Bind; no name is looked up, which may take seconds."""
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.socket.bind(self.server_address)
+        self.socket = listen(hostname, port)
         self.server_address = self.socket.getsockname()
-        self.server_name = self.hostname
-        self.server_port = self.server_address[1]
+        self.server_port: int = self.server_address[1]
+        self.selector = selectors.DefaultSelector()
+        self.selector.register(self.socket, READ)
         self.base_environ = {
             "GATEWAY_INTERFACE": "CGI/1.1",
             "SCRIPT_NAME": "",
-            "SERVER_NAME": self.hostname,
+            "SERVER_NAME": hostname,
             "SERVER_PORT": str(self.server_port),
             "SERVER_PROTOCOL": "HTTP/1.1",
             "wsgi.version": (1, 0),
-            "wsgi.url_scheme": "https" if self.tls else "http",
+            "wsgi.url_scheme": "https" if tls else "http",
             "wsgi.errors": sys.stderr,
             "wsgi.input_terminated": True,
             "wsgi.multithread": True,
             "wsgi.multiprocess": False,
             "wsgi.run_once": False,
+            "scim2_server.pass_lead": self.pass_lead,
         }
 
     @property
@@ -6682,82 +6667,77 @@ class Server(WSGIServer):
                     self.depose()
                 watched = self.turn
                 if self.leader is None or not self.leader.is_alive():
-                    self.leader = threading.Thread(target=self.lead, daemon=True)
-                    try:
-                        self.leader.start()
-                    except RuntimeError:  # no thread is left: try at the next turn
-                        self.leader = None
+                    self.appoint()
             self.stopping.wait(poll_interval)
 
+    def appoint(self) -> None:
+        """Start a thread that leads; without one, `serve_forever` tries again."""
+        self.leader = threading.Thread(target=self.lead, daemon=True)
+        try:
+            self.leader.start()
+        except RuntimeError:
+            self.leader = None
+
     def depose(self) -> None:
-        """Take the lead from whoever has it; what it serves, it goes on serving."""
+        """Take the lead from the thread that has it; it finishes what it serves."""
         if self.served is not None:
-            self.selector.unregister(self.served.request)
+            self.watch(self.served, 0)
         self.leader = self.served = None
 
+    def pass_lead(self) -> None:
+        """Let another thread lead, if this one does: it is going to take long.
+
+        A builder finds it in the WSGI environment, to call before a store waits.
+        """
+        with self.lock:
+            if self.leader is threading.current_thread():
+                self.depose()
+                self.appoint()
+
     def lead(self) -> None:
-        """Wait for all connections, and carry out what arrives, while in the lead."""
+        """Wait for all connections, and resume those that can go on."""
         while self.leader is threading.current_thread():
             for key, _ in self.selector.select(TURN):
                 if key.data is None:
                     self.accept()
-                elif not self.carry_out(key.data):
+                elif not self.resume(key.data):
                     return
             self.sweep()
 
-    def accept(self) -> None:
-        """Take the connections that clients have opened, if they are still there."""
-        for _ in range(self.request_queue_size):
-            try:
-                request, address = self.get_request()
-            except OSError as error:
-                if error.errno in (errno.EMFILE, errno.ENFILE):
-                    time.sleep(TURN)  # no file is left: it would come back at once
-                return
-            try:
-                self.finish_request(request, address)
-            except OSError:
-                self.shutdown_request(request)
-            if len(self.connections) > self.most_connections:
-                return  # first those that are ended make room
-
-    def carry_out(self, connection: Connection) -> bool:
-        """Serve a connection, and tell whether this thread still leads."""
+    def resume(self, connection: Connection, is_overdue: bool = False) -> bool:
+        """Let a connection go on; return whether this thread still leads."""
         with self.lock:
             if self.leader is not threading.current_thread():
                 return False
             self.served = connection
             self.turn += 1
-        try:
-            stays = connection.advance()
-        except Exception:
-            self.handle_error(connection.request, connection.client_address)
-            stays, connection.buffer, connection.unsent = False, b"", b""
+        event = connection.resume(is_overdue)
         with self.lock:
             leads = self.served is connection
             if leads:
                 self.served = None
-                if not stays:
-                    self.selector.unregister(connection.request)
-        if not stays:
-            connection.leave()
-        elif not leads:
-            self.enlist(connection)
+            elif self.selector.get_map() is None:  # the server is closed
+                event = 0
+            if event != connection.event:
+                self.watch(connection, event)
+        if not event:
+            self.end(connection)
         return leads
 
-    def enlist(self, connection: Connection) -> None:
-        """Let the leader wait for a connection."""
-        try:
-            connection.request.setblocking(False)
-            with self.lock:
-                self.selector.register(
-                    connection.request, selectors.EVENT_READ, connection
-                )
-        except (OSError, ValueError):  # the server is closed
-            connection.end()
+    def watch(self, connection: Connection, event: int) -> None:
+        """Have the leader wait for this on a connection, or with 0 for nothing."""
+        if event == connection.event:
+            return
+        if not event:
+            self.selector.unregister(connection.socket)
+        elif connection.event:
+            self.selector.modify(connection.socket, event, connection)
+        else:
+            self.selector.register(connection.socket, event, connection)
+        connection.event = event
 
     def sweep(self) -> None:
-        """Part now and then with the connections that the leader waited for in vain."""
+        """End the waits that have lasted too long, a few times a second."""
         now = time.monotonic()
         if now < self.next_sweep:
             return
@@ -6765,33 +6745,48 @@ class Server(WSGIServer):
         with self.lock:
             keys = list(self.selector.get_map().values())
         for key in keys:
-            if key.data is not None and key.data.is_overdue(now):
-                self.selector.unregister(key.fileobj)
-                key.data.leave()
+            overdue = key.data is not None and key.data.is_overdue(now)
+            if overdue and not self.resume(key.data, is_overdue=True):
+                return
 
     # --- the connections
 
-    def admit(self, connection: Connection) -> None:
-        """Count a connection; of too many, end the one that waits longest."""
-        with self.lock:
-            self.connections.add(connection)
-            if len(self.connections) <= self.most_connections:
+    def accept(self) -> None:
+        """Take the connections that clients have opened, if they are still there."""
+        for _ in range(BACKLOG):
+            try:
+                client, address = self.socket.accept()
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE):
+                    time.sleep(TURN)  # no file is left: it would come back at once
                 return
-            waiting = [x for x in self.connections if x.waiting_since is not None]
-            waiting.sort(key=lambda each: each.waiting_since or 0.0)
-            for each in waiting[:1]:  # the next one has another to end
-                each.waiting_since = None
-        for each in waiting[:1]:
-            hang_up(each.connection)
+            try:
+                connection = Connection(self, client, address)
+            except OSError:
+                client.close()
+                continue
+            with self.lock:
+                self.connections.add(connection)
+                self.watch(connection, connection.resume())
+            if len(self.connections) > self.most_connections:
+                self.make_room()  # before the next one
+                return
 
-    def dismiss(self, connection: Connection) -> None:
-        """Count a connection no longer."""
+    def make_room(self) -> None:
+        """End the connection that waits longest."""
+        with self.lock:
+            waiting = [x for x in self.connections if x.since is not None]
+            longest = min(waiting, key=lambda each: each.since or 0.0, default=None)
+            if longest:
+                longest.since = None  # the next one has another to end
+                hang_up(longest.socket)
+
+    def end(self, connection: Connection) -> None:
+        """Close a connection, and forget it."""
         with self.lock:
             self.connections.discard(connection)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log what a connection ended with: a TLS handshake that is none, say."""
-        logger.debug("a connection from %s failed", client_address, exc_info=True)
+        connection.life.close()
+        connection.socket.close()
 
     def close(self) -> None:
         """Take no more connections, and end those that are open.
@@ -6801,23 +6796,25 @@ class Server(WSGIServer):
         """
         deadline = time.monotonic() + STOP_TIMEOUT
         with self.lock:
+            if self.stopping.is_set():
+                return
             self.stopping.set()
+            self.selector.unregister(self.socket)
+        self.socket.close()
+        while self.hang_up_idle() and time.monotonic() < deadline:
+            time.sleep(TURN / 5)
+        with self.lock:
             leader = self.leader
             self.depose()
         if leader is not None:
             leader.join(4 * TURN)  # unless it carries out a request
-        self.server_close()
-        while self.hang_up_idle() and time.monotonic() < deadline:
-            time.sleep(TURN / 5)
-        if leader is not None:
-            leader.join(TURN)
-        self.selector.close()
         with self.lock:
+            self.selector.close()
             connections = list(self.connections)
         for each in connections:
-            hang_up(each.connection)
-            if each.is_led:
-                each.end()
+            hang_up(each.socket)
+            if each.event:  # else a thread still serves it, and ends it
+                self.end(each)
 
     def hang_up_idle(self) -> bool:
         """End the connections without a request in flight; return if there are more."""
@@ -6825,8 +6822,23 @@ class Server(WSGIServer):
             connections = list(self.connections)
         for each in connections:
             if not each.is_answering:
-                hang_up(each.connection)
+                hang_up(each.socket)
         return any(each.is_answering for each in connections)
+
+
+def listen(hostname: str, port: int) -> socket.socket:
+    """Return a socket that listens; no name is looked up, which may take seconds."""
+    family = socket.AF_INET6 if ":" in hostname else socket.AF_INET
+    listening = socket.socket(family)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((hostname.strip("[]"), port))
+        listening.listen(BACKLOG)
+        listening.setblocking(False)
+    except BaseException:
+        listening.close()
+        raise
+    return listening
 
 
 def most_files() -> int:

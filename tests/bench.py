@@ -795,6 +795,95 @@ class Mix(Post):
         return self.server.request("PATCH", path, body)
 
 
+# === Odd clients ===
+
+
+class OneGet(Get):
+    """Ask for users over one connection, one after another."""
+
+    def scripts(self, part: Slice) -> list[Script]:
+        return [self.script(part, 0)]
+
+
+@dataclass(frozen=True)
+class Odd:
+    """Clients that send what is valid, in a way that is laborious to serve."""
+
+    title: str
+    connections: int
+    step: int  # bytes sent at once
+    request: bytes
+    reads: bool = True
+
+
+def odd_post(framing: str, body: bytes) -> bytes:
+    """Spell a POST of which a server must read the whole body."""
+    head = f"POST /v2/Users HTTP/1.1\r\nHost: localhost\r\n{framing}\r\n\r\n"
+    return head.encode() + body
+
+
+SMALL_GET = b"GET /v2/Users?count=0 HTTP/1.1\r\nHost: localhost\r\n\r\n"
+LONG_GET = (
+    b"GET /v2/Users?count=0&x=%b HTTP/1.1\r\nHost: localhost\r\nX: %b\r\n\r\n"
+    % (b"x" * 50_000, b"x" * 55_000)
+)
+IN_CHUNKS = odd_post(
+    "Transfer-Encoding: chunked", b"1\r\n \r\n" * 200_000 + b"0\r\n\r\n"
+)
+WITH_LENGTH = odd_post("Content-Length: 200000", b" " * 200_000)
+ODD = {
+    "nobody": Odd("nobody else", 0, 1, b""),
+    "head": Odd("a head of 105 KB, byte by byte", 1, 1, LONG_GET),
+    "heads": Odd("20 of them", 20, 1, LONG_GET),
+    "pipelines": Odd("20 endless pipelines", 20, 2**16, SMALL_GET * 1000),
+    "unread": Odd("20 whose replies are not read", 20, 2**16, SMALL_GET * 1000, False),
+    "bodies": Odd("20 bodies, byte by byte", 20, 1, WITH_LENGTH),
+    "chunks": Odd("20 bodies in chunks of one byte", 20, 2**16, IN_CHUNKS),
+    "chunk": Odd("a body in chunks of one byte, byte by byte", 1, 1, IN_CHUNKS),
+}
+
+
+def be_odd(kind: str, port: int) -> None:
+    """Send the same request over and over until this process is ended."""
+    odd = ODD[kind]
+    selector = selectors.DefaultSelector()
+    events = selectors.EVENT_WRITE | (selectors.EVENT_READ if odd.reads else 0)
+    for _ in range(odd.connections):
+        client = socket.create_connection(("127.0.0.1", port))
+        client.setblocking(False)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        selector.register(client, events, [0])
+    print("odd", flush=True)
+    while True:
+        for key, event in selector.select(PATIENCE):
+            sent: list[int] = key.data
+            assert isinstance(key.fileobj, socket.socket)
+            with suppress(BlockingIOError):
+                if event & selectors.EVENT_READ and not key.fileobj.recv(2**16):
+                    raise SystemExit("the server hung up")
+                at = sent[0] % len(odd.request)
+                sent[0] += key.fileobj.send(odd.request[at : at + odd.step])
+
+
+def measure_odd(kind: str, server: Server, seconds: float) -> Slice:
+    """Ask for users while other clients are odd."""
+    command = [sys.executable, str(Path(__file__).resolve()), "--odd", kind]
+    process = subprocess.Popen(
+        [*command, "--port", str(server.port)], stdout=subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(0.2)
+        part = OneGet(server).measure(seconds)
+        if process.poll() is not None:
+            raise SystemExit(f"the odd clients ({kind}) were not served")
+        return part
+    finally:
+        process.kill()
+        process.communicate()
+
+
 # === The table ===
 
 
@@ -922,6 +1011,22 @@ def measure_growth(
         yield line
 
 
+def odd_table(options: argparse.Namespace) -> str:
+    """Measure a client of this server that asks beside odd ones."""
+    lines = []
+    with running(OURS, our_command()) as server:
+        server.seed(options.users // 10)
+        for kind, odd in ODD.items():
+            part = measure_odd(kind, server, options.seconds)
+            worst = part.percentile(99)
+            limits = ("at most 100 ms", verdict((100, worst)))
+            line = (odd.title, cell(part), f"{part.percentile(100):.1f}", *limits)
+            lines.append(line)
+            say(" | ".join(line))
+    head = ("GET by id beside", "req/s of one connection", "slowest, ms")
+    return table((*head, "99th percentile", "met"), *lines)
+
+
 def time_command(command: list[str]) -> float:
     """Answer how long a command runs."""
     start = time.perf_counter()
@@ -1026,6 +1131,8 @@ def report(options: argparse.Namespace) -> Iterator[str]:
         yield workload_table(commands, rows, options)
     if options.only in (None, "growth") and OURS in commands:
         yield growth_table(options)
+    if options.only in (None, "odd") and OURS in commands:
+        yield odd_table(options)
     lines: list[tuple[str, ...]] = []
     if options.only in (None, "memory"):
         counts = {OURS: options.users * 10, THEIRS: options.users}
@@ -1047,7 +1154,7 @@ def write(path: Path, text: str) -> None:
 
 def main() -> None:
     """Read the command line, measure, print the tables."""
-    keys = [*(row.key for row in ROWS), "growth", "memory", "start"]
+    keys = [*(row.key for row in ROWS), "growth", "odd", "memory", "start"]
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--users", type=int, default=1000)
     parser.add_argument(
@@ -1059,9 +1166,13 @@ def main() -> None:
     parser.add_argument("--no-reference", action="store_true")
     parser.add_argument("--write", type=Path, metavar="FILE")
     parser.add_argument("--floor", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--odd", choices=ODD, help=argparse.SUPPRESS)
+    parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.floor:
         return serve_floor()
+    if options.odd:
+        return be_odd(options.odd, options.port)
     if options.write and (options.only or options.no_reference):
         parser.error("--write wants a whole run")
     paragraphs = []

@@ -928,6 +928,126 @@ def test_what_waits_in_the_sent_pieces(url: str) -> None:
         assert wire.send(message(url, "GET", OPEN)).answer().status == 200
 
 
+# --- what is laborious to serve ---
+
+
+def test_pipelines_leave_others_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One request of a connection is served, then the others have their turn."""
+    served: list[str] = []
+    ready = threading.Event()
+    call = scim2_server.Application.__call__
+
+    def note(self: Any, environ: Any, start_response: Any) -> Any:
+        assert ready.wait(PATIENCE)
+        served.append(environ["REQUEST_METHOD"])
+        return call(self, environ, start_response)
+
+    monkeypatch.setattr(scim2_server.Application, "__call__", note)
+    monkeypatch.setattr(scim2_server.Server.serve_forever, "__defaults__", (60.0,))
+    with running_server() as server, contextlib.ExitStack() as stack:
+        for _ in range(10):
+            wire = stack.enter_context(Wire(server.url))
+            wire.send(message(server.url, "HEAD", OPEN) * 200)
+        time.sleep(0.2)
+        other = stack.enter_context(Wire(server.url))
+        other.send(message(server.url, "GET", OPEN))
+        ready.set()
+        assert other.answer().status == 200
+        assert served.index("GET") < 50
+        assert wire.answer("HEAD").status == 200
+
+
+def drip_after(start: bytes) -> float:
+    """Answer the CPU seconds of 300 bytes, one by one, after this start."""
+    with running_server() as server, Wire(server.url) as wire:
+        wire.send(start)
+        time.sleep(0.2)
+        began = time.process_time()
+        for _ in range(300):
+            wire.send(b"x")
+            time.sleep(0.001)
+        wire.send(message(server.url, "GET", "*")).end()
+        wire.stream.read()
+        return time.process_time() - began
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"GET /" + b"x" * 100,
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ",
+        head("Content-Length: 70000"),
+        head(CHUNKED) + b"ffff\r\n",
+        head(CHUNKED) + b"1;x=",
+        head(CHUNKED) + b"1\r\nx\r\n0\r\nX: ",
+    ],
+    ids=["line", "header", "body", "chunk", "extension", "trailer"],
+)
+def test_each_byte_is_looked_at_once(start: bytes) -> None:
+    """The work for a byte does not grow with what came before it."""
+    few, many = (drip_after(start + b"x" * size) for size in (0, 60_000))
+    assert many < 2 * few + 0.02
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 299999", CHUNKED])
+def test_a_budget_for_unfinished_bodies(
+    framing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over it a large body is 503 (RFC 9110 §15.6.4); small ones are still read."""
+    monkeypatch.setattr(scim2_server, "MAX_UNFINISHED", 600_000)
+    bulk = {"bulk": {"maxPayloadSize": 1}}
+    almost = b" " * 299_998
+    if framing is CHUNKED:
+        almost = chunks(b" " * 100_000, b" " * 100_000, last=b"%x\r\n" % 99_999)
+        almost += b" " * 99_998
+    with (
+        running_server(max_body=300_000, service_provider_config=bulk) as server,
+        contextlib.ExitStack() as stack,
+    ):
+        url, wires = server.url, []
+        for _ in range(3):
+            wires.append(stack.enter_context(Wire(url)))
+            wires[-1].send(message(url, "POST", "/Users", JSON, framing), almost)
+            time.sleep(0.2)
+        refused = wires[2].answer()
+        assert refused.status == 503 and refused.headers["Retry-After"] == "1"
+        assert refused["status"] == "503" and wires[2].closed()
+        posted = exchange(url, "POST", "/Users", JSON, body=user("small"))
+        assert posted.status == 201
+        wires[0].send(b" \r\n0\r\n\r\n" if framing is CHUNKED else b" ")
+        assert wires[0].answer().status == 400  # blanks are not JSON
+        large = user("large", title="x" * 250_000)
+        assert exchange(url, "POST", "/Users", JSON, body=large).status == 201
+        wires[1].close()
+        assert eventually(lambda: server.unfinished == 0)
+
+
+def test_a_request_that_waits_passes_the_lead(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A builder's code says so before it waits, and holds nobody up."""
+    waits = threading.Event()
+    leaders: list[object] = []
+    call = scim2_server.Application.__call__
+
+    def slow(self: Any, environ: Any, start_response: Any) -> Any:
+        if environ["REQUEST_METHOD"] == "DELETE":
+            leaders.append(server.leader)
+            environ["scim2_server.pass_lead"]()
+            leaders.append(server.leader)
+            assert waits.wait(PATIENCE)
+        return call(self, environ, start_response)
+
+    monkeypatch.setattr(scim2_server.Application, "__call__", slow)
+    with running_server() as server, Wire(server.url) as wire:
+        wire.send(message(server.url, "DELETE", "/Users/1"))
+        assert exchange(server.url, "GET", OPEN).status == 200
+        assert len({*leaders} - {None}) == 2
+        waits.set()
+        assert wire.answer().status == 404
+        assert wire.send(message(server.url, "GET", OPEN)).answer().status == 200
+
+
 # --- connections that do nothing ---
 
 
