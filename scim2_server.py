@@ -7329,8 +7329,11 @@ def options_of(arguments: argparse.Namespace) -> dict[str, Any]:
             raise ValueError(f"--tenant {name} comes twice")
         if given.endswith(".json"):
             tenants[name] = read_tenant(given)
+        elif "=" in text and given not in TOLERANCES:
+            known = ", ".join(TOLERANCES)
+            raise ValueError(f"--tenant {text}: give {known} or a FILE.json")
         else:
-            tenants[name] = {"tolerance": given} if "=" in text else {}
+            tenants[name] = {"tolerance": given} if given else {}
     option = "--bearer-token"
     tokens = [read_secret(each, option) for each in arguments.bearer_token or []]
     config = arguments.service_provider_config
@@ -7448,9 +7451,7 @@ def start(arguments: argparse.Namespace) -> Server:
         where = f"{arguments.hostname} port {arguments.port}"
         reason = str(error)
         if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-            reason = (
-                "another program does; give another port (--port 0 is any free one)"
-            )
+            reason = "the port is taken; give another one (--port 0 is any free one)"
         raise ValueError(f"cannot listen on {where}: {reason}") from None
 
 
