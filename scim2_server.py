@@ -121,6 +121,7 @@ from scim2_models import (
     InvalidPathException,
     InvalidSyntaxException,
     InvalidValueException,
+    InvalidVersionException,
     MutabilityException,
     NoTargetException,
     NotFoundException,
@@ -467,6 +468,7 @@ class Attribute:
     type: str = "string"
     multi_valued: bool = False
     required: bool = False
+    """Whether a client must send it: what the server provides is never required."""
     case_exact: bool = False
     mutability: str = "readWrite"
     returned: str = "default"
@@ -588,9 +590,11 @@ def compile_attribute(
         refers = tuple(x for x in ref.get("referenceTypes") or [] if x in types)
     for each in COMPUTED if refers else ():
         if each in below:
-            below[each] = replace(below[each], computed=True)
+            below[each] = replace(below[each], computed=True, required=False)
     if values["type"] in ("binary", "reference"):
         values["case_exact"] = True  # RFC 7643 §2.3.6, §2.3.7
+    if values["mutability"] == "readOnly":
+        values["required"] = False  # of a client: the server provides it (§2.2)
     derived = path == "groups" and values["mutability"] == "readOnly" and bool(refers)
     return Attribute(
         name=sys.intern(name),
@@ -694,12 +698,13 @@ def walk(attributes: Mapping[str, Attribute], above: Chain = ()) -> Iterator[Cha
         yield from walk(attribute.attributes, (*above, attribute))
 
 
-CORRECTIONS: list[tuple[str, str, dict[str, Any] | None, str]] = [
-    # schema, attribute, characteristics (None: no such attribute), reason
+CORRECTIONS: list[tuple[str, str, dict[str, Any], str]] = [
+    # schema, attribute, characteristics, reason
     (ENTERPRISE, "manager.value", {"required": False}, "a client may send $ref alone"),
     (ENTERPRISE, "manager.$ref", {"required": False}, "the server computes it"),
-    (USER, "addresses.primary", None, "§4.1.2 and §8.7.1 give addresses none"),
+    (USER, "addresses.primary", {}, "stays: §8.7.1 has none, the users of §8.2 do"),
     (GROUP, "members.display", {"mutability": "readOnly"}, "the server computes it"),
+    (GROUP, "members.display", {"description": "The name of the member."}, "§7"),
     (GROUP, "displayName", {"required": True}, "§4.2 says REQUIRED, §8.7.1 forgot it"),
     (USER, "password", {"caseExact": False}, "§8.7.1"),
     (USER, "groups.$ref", {"referenceTypes": ["User", "Group"]}, "§8.7.1"),
@@ -709,7 +714,7 @@ CORRECTIONS: list[tuple[str, str, dict[str, Any] | None, str]] = [
 
 
 def default_documents() -> dict[str, list[dict[str, Any]]]:
-    """Return a copy of the built-in documents (RFC 7643 §8.6, §8.7.1).
+    """Return a copy of the built-in documents (RFC 7643 §8.6, §8.7).
 
     They are those of scim2-models' classes with `CORRECTIONS`.
     """
@@ -723,23 +728,28 @@ def default_json() -> bytes:
     classes = scim2_models.User, scim2_models.Group, scim2_models.EnterpriseUser
     schemas = [each.to_schema().model_dump() for each in classes]
     for urn, path, changes, _ in CORRECTIONS:
-        document = next(each for each in schemas if each["id"] == urn)
-        parents: list[dict[str, Any]] = []
-        found = document
+        found = next(each for each in schemas if each["id"] == urn)
         for name in path.split(".") if path else ():
-            parents = found["subAttributes" if parents else "attributes"]
-            found = next(each for each in parents if each["name"] == name)
-        if changes is None:
-            parents.remove(found)
-        else:
-            found.update(changes)
+            below = found.get("attributes") or found["subAttributes"]
+            found = next(each for each in below if each["name"] == name)
+        found.update(changes)
     enterprise = scim2_models.User[scim2_models.EnterpriseUser]
     kinds = enterprise, scim2_models.Group
     types = [
         scim2_models.ResourceType.from_resource(each).model_dump() for each in kinds
     ]
     types[0]["description"] = "User Account"  # §8.6
-    return encode({"schemas": schemas, "resource_types": types})
+    about = (
+        *(scim2_models.ServiceProviderConfig, scim2_models.ResourceType),
+        scim2_models.Schema,
+    )
+    return encode(
+        {
+            "schemas": schemas,
+            "resource_types": types,
+            "discovery_schemas": [each.to_schema().model_dump() for each in about],
+        }
+    )
 
 
 def check_documents(
@@ -2130,7 +2140,7 @@ def check_required_within(
     """Check an object, and the objects in it; of one that is `stored` no secrets."""
     for attribute in attributes:
         item = value.get(attribute.name)
-        if attribute.required and attribute.mutability != "readOnly":
+        if attribute.required:
             empty = isinstance(item, str) and not item.strip()
             kept = not (stored and attribute.is_secret and item is None)
             if kept and (empty or is_unassigned(item)):
@@ -5490,6 +5500,14 @@ def get_documents(endpoint: str) -> Handler:
     return handle_discovery
 
 
+def refuse_search(request: Request) -> Reply:
+    """``POST /Schemas/.search``: a filter of discovery documents, 403 (RFC 7644 §4)."""
+    raise ForbiddenException(
+        detail="The discovery endpoints cannot be searched: GET lists everything "
+        "(RFC 7644 §4)."
+    )
+
+
 RESOURCE_HANDLERS: dict[str, Handler] = {
     "GET": get_resource,
     "PUT": put_resource,
@@ -5512,6 +5530,7 @@ ROUTES: dict[tuple[object, ...], dict[str, Handler]] = {  # RFC 7644 Table 2
     ("Bulk",): {"POST": post_bulk},
     **{(name,): {"GET": get_documents(name)} for name in DISCOVERY},
     **{(name, ID): {"GET": get_documents(name)} for name in DISCOVERY[1:]},
+    **{(name, ".search"): {"POST": refuse_search} for name in DISCOVERY},
 }
 
 
@@ -5546,6 +5565,7 @@ def handle(request: Request, segments: Sequence[str]) -> Reply:
     """
     handlers = find_route(request, segments)
     if handlers is None:
+        request.application.check_version(segments)
         known = ", ".join(request.application.spelling.values())
         raise NotFoundException(
             detail=f"There is nothing at '{clip_path('/'.join(segments))}'. "
@@ -5558,16 +5578,18 @@ def handle(request: Request, segments: Sequence[str]) -> Reply:
     handler = handlers.get("GET" if request.method == "HEAD" else request.method)
     if handler is None:
         raise StatusException(405, f"The methods here are {', '.join(allowed)}.", allow)
-    request.selection = read_selection(
-        read_names(request.query, "attributes"),
-        read_names(request.query, "excludedAttributes"),
-    )
+    if segments[:1] not in [[each] for each in DISCOVERY]:  # §4: parameters are ignored
+        request.selection = read_selection(
+            read_names(request.query, "attributes"),
+            read_names(request.query, "excludedAttributes"),
+        )
     return handler(request)
 
 
 # === 21. The WSGI application: Application, create_app ===
 
 
+VERSION = re.compile(r"v[0-9]{1,9}", re.I | re.A)
 TENANT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.A)
 EXPOSED = "ETag, Location, Scim-Deviation"
 
@@ -5661,10 +5683,14 @@ class Application:
         """Answer the name of a tenant that can stand in a URL. Raises ValueError."""
         taken = {*RESERVED, *(each.lower() for each in self.endpoints)}
         taken |= {each.lower() for each in self.prefix[:1]}
-        if not TENANT_NAME.fullmatch(name) or name.lower() in taken:
+        if (
+            not TENANT_NAME.fullmatch(name)
+            or VERSION.fullmatch(name)
+            or name.lower() in taken
+        ):
             raise ValueError(
                 f"'{clip(name)}' cannot name a tenant: up to 64 letters, digits, '.', "
-                "'_', '-', and neither an endpoint nor the prefix"
+                "'_', '-', but not an endpoint, the prefix, or a version such as v1"
             )
         return name
 
@@ -5682,6 +5708,7 @@ class Application:
         name = segments[0] if segments else ""
         if found := self.directories.get(name):
             return found, segments[1:]
+        self.check_version(segments)
         missing = NotFoundException(
             detail=f"There is no tenant '{clip_path(name)}': paths here are "
             f"/NAME/{'/'.join(self.prefix)}, with the name of a tenant."
@@ -5695,17 +5722,36 @@ class Application:
         with self.lock:
             if found := self.directories.get(name) or self.provisional.get(name):
                 return found, segments[1:]
-            if method != "POST" or segments[-1] == ".search":
+            if method != "POST" or not self.can_create(segments[1:]):
                 store = Store(self.provider.types.values())
                 empty = Directory(self.provider, store, name)
                 return empty, segments[1:]
-            if len({*self.directories, *self.provisional}) >= MAX_TENANTS:
+            full = len({*self.directories, *self.provisional}) >= MAX_TENANTS
+            if full and not self.forget_empty_tenant():
                 raise ForbiddenException(
-                    detail=f"There are {MAX_TENANTS} tenants, and no more are made."
+                    detail=f"There are {MAX_TENANTS} tenants, the most that there may "
+                    "be: delete the resources of one to make room for another."
                 )
             made = self.make_directory(name)
             self.provisional[name] = made
             return made, segments[1:]
+
+    def can_create(self, segments: list[str]) -> bool:
+        """Return whether a POST to this path can create a resource."""
+        rest = self.without_prefix(segments)
+        name = self.spelling.get(rest[0].lower()) if len(rest) == 1 else None
+        return name in self.endpoints or name == "Bulk"
+
+    def forget_empty_tenant(self) -> bool:
+        """Forget a dynamic tenant that has no resources, and return whether one did.
+
+        A request to it that is under way still finds it, as `provisional`.
+        """
+        for name, directory in self.directories.items():
+            if name not in self.settings and directory.is_empty():
+                self.provisional[name] = self.directories.pop(name)
+                return True
+        return False
 
     def keep_tenant(self, directory: Directory) -> None:
         """Keep a tenant that a write has created.
@@ -5808,6 +5854,19 @@ class Application:
         """Answer a path without the prefix, which may be left out."""
         size = len(self.prefix)
         return segments[size:] if tuple(segments[:size]) == self.prefix else segments
+
+    def check_version(self, segments: Sequence[str]) -> None:
+        """Check a path that leads nowhere for a version that is not served.
+
+        Raises InvalidVersionException (RFC 7644 §3.13), 400 invalidVers.
+        """
+        for version, endpoint in itertools.pairwise(segments):
+            other = VERSION.fullmatch(version) and version not in self.prefix
+            if other and endpoint.lower() in self.spelling:
+                raise InvalidVersionException(
+                    detail=f"Version '{version}' of SCIM is not served here: paths "
+                    f"begin with /{'/'.join(self.prefix)} (RFC 7644 §3.13)."
+                )
 
     def is_open(self, segments: list[str]) -> bool:
         """Tell whether a path is that of ServiceProviderConfig, open to everyone.
@@ -5967,7 +6026,8 @@ def create_app(
         "me": me,
     }
     configuration = read_configuration(service_provider_config or {})
-    documents = discovery_documents(configuration, schema_documents, type_documents)
+    schemas_shown = [*default["discovery_schemas"], *schema_documents]
+    documents = discovery_documents(configuration, schemas_shown, type_documents)
     make_settings = partial(read_settings, common=common, documents=documents)
     provider = Provider(
         types=compile_types(schema_documents, type_documents),

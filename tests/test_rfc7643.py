@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from conftest import ENTERPRISE, GROUP, USER, Client, Reply, assert_error
 
+from scim2_server import create_app, default_documents
+
 MakeClient = Callable[..., Client]
 DEVICE = "urn:example:scim:schemas:core:1.0:Device"
 LEASE = "urn:example:scim:schemas:extension:lease:1.0:Device"
@@ -21,8 +23,9 @@ SHAPES = {  # the name, * if it has many values, and its sub-attributes
     USER: "userName, displayName, nickName, profileUrl, title, userType, "
     "preferredLanguage, locale, timezone, active, password, name(familyName formatted "
     "givenName honorificPrefix honorificSuffix middleName), addresses*(country "
-    "formatted locality postalCode region streetAddress type), groups*($ref display "
-    f"type value), emails{PLURAL}, phoneNumbers{PLURAL}, ims{PLURAL}, photos{PLURAL}, "
+    "formatted locality postalCode primary region streetAddress type), groups*("
+    f"$ref display type value), emails{PLURAL}, phoneNumbers{PLURAL}, ims{PLURAL}, "
+    f"photos{PLURAL}, "
     f"entitlements{PLURAL}, roles{PLURAL}, x509Certificates{PLURAL}",
     GROUP: "displayName, members*($ref display type value)",
     ENTERPRISE: "employeeNumber, costCenter, organization, division, department, "
@@ -657,3 +660,41 @@ def test_a_required_extension(make_client: MakeClient) -> None:
     client = make_client(schemas=SCHEMAS, resource_types=required)
     assert device(client, {"serial": "n"}).status == 400
     assert device(client, {"serial": "n", LEASE: {"contract": "c"}}).status == 201
+
+
+# --- what is required of a client (§2.2) ----------------------------------------------
+
+
+def test_what_the_server_provides_is_not_required() -> None:
+    """`required` asks nothing of a client where the server gives the value."""
+    default = default_documents()
+    for schema in default["schemas"]:
+        for attribute in schema["attributes"]:
+            for sub in attribute.get("subAttributes") or []:
+                if sub["name"] in ("$ref", "display", "displayName", "type"):
+                    sub["required"] = attribute["name"] in ("manager", "members")
+    serial = {"name": "serial", "type": "string", "mutability": "readOnly"}
+    default["schemas"][0]["attributes"].append(serial | {"required": True})
+    client = Client(create_app(**{name: default[name] for name in GIVEN}))
+    boss = client.user("boss")
+    report = client.user("ann", **{ENTERPRISE: {"manager": {"value": boss["id"]}}})
+    group = client.group("crew", boss["id"])
+    assert client.put(f"/Users/{report['id']}", report).status == 200
+    remove = {"op": "remove", "path": f'members[value eq "{boss["id"]}"]'}
+    assert client.patch(f"/Groups/{group['id']}", remove).status == 200
+
+
+GIVEN = ("schemas", "resource_types")
+
+
+@pytest.mark.parametrize("level", ["strict", "standard", "lenient"])
+def test_addresses_have_a_primary(make_client: MakeClient, level: str) -> None:
+    """The users of §8.2 have it, though the schema of §8.7.1 does not declare it."""
+    client = make_client(tolerance=level)
+    work = {"type": "work", "locality": "Hollywood", "primary": True}
+    user = client.user("ann", addresses=[work])
+    assert user["addresses"] == [work]
+    home = {"type": "home", "locality": "Oslo", "primary": True}
+    add = {"op": "add", "value": {"addresses": [home]}}
+    patched = client.patch(f"/Users/{user['id']}", add)
+    assert patched["addresses"] == [work | {"primary": False}, home]

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import ENTERPRISE, GROUP, LIST, USER, Client, assert_error
+from conftest import ENTERPRISE, GROUP, LIST, SEARCH, USER, Client, assert_error
+
+from scim2_server import default_documents
 
 MakeClient = Callable[..., Client]
 BASE = "http://localhost/v2"
@@ -136,9 +138,31 @@ def test_schemas(client: Client) -> None:
         assert served["meta"]["resourceType"] == "Schema"
         assert served["meta"]["location"] == f"{BASE}/Schemas/{urn}"
         assert served["name"] and served["attributes"]
+    about = {
+        CORE + name for name in ("ServiceProviderConfig", "ResourceType", "Schema")
+    }
+    assert about <= set(listed), "the discovery documents have schemas too (§8.7.2)"
     names = {urn: listed[urn]["name"] for urn in (USER, GROUP, ENTERPRISE)}
     assert names[USER] == "User" and names[GROUP] == "Group"
     assert_error(client.get("/Schemas/urn:example:unknown"), 404)
+
+
+def test_every_attribute_is_described(client: Client) -> None:
+    """ "Service providers MUST specify the description" (RFC 7643 §7)."""
+    queue = list(client.get("/Schemas")["Resources"])
+    for each in queue:
+        assert each["description"], each["name"]
+        queue += each.get("attributes") or each.get("subAttributes") or []
+
+
+def test_a_schema_of_ones_own_replaces_the_built_in_one(
+    make_client: MakeClient,
+) -> None:
+    """Also one that describes the discovery documents."""
+    mine = {"id": CORE + "Schema", "name": "Mine", "attributes": []}
+    client = make_client(schemas=[*default_documents()["schemas"], mine])
+    listed = [each["name"] for each in client.get("/Schemas")["Resources"]]
+    assert "Mine" in listed and "Schema" not in listed
 
 
 @pytest.mark.parametrize("path", ENDPOINTS)
@@ -166,8 +190,12 @@ def test_queries_on_discovery(client: Client, path: str) -> None:
         {"sortBy": "name", "sortOrder": "descending"},
         {"startIndex": "2", "count": "1"},
         {"count": "0"},
+        {"attributes": "id", "excludedAttributes": "name"},
+        {"attributes": "id"},
     ):
         assert client.get(path, **query).json == plain
+    search = client.post(path + "/.search", {"schemas": [SEARCH]})
+    assert_error(search, 403)
 
 
 def test_discovery_is_canonical_behind_a_base_url(make_client: MakeClient) -> None:
@@ -191,3 +219,26 @@ def test_only_the_configuration_is_open(make_client: MakeClient) -> None:
     right = {"Authorization": "Bearer s3cret"}
     for path in ENDPOINTS:
         assert client.request("GET", path, headers=right).status == 200
+
+
+@pytest.mark.parametrize("prefix", ["/v2", "/scim/v2", "/v10", ""])
+@pytest.mark.parametrize("path", ["/Users", "/Groups/1", "/Schemas", "/Bulk", "/users"])
+def test_other_versions(make_client: MakeClient, prefix: str, path: str) -> None:
+    """ "The specified SCIM protocol version is not supported" (§3.13, Table 9)."""
+    client = make_client(prefix=prefix)
+    client.prefix = ""
+    for version in ("/v1", "/V3", "/scim/v1"):
+        assert_error(client.get(version + path), 400, "invalidVers")
+    assert client.get(f"{prefix}/Schemas").status == 200
+    for nothing in ("/v1", "/v1/Nope", "/vx/Users"):
+        assert_error(client.get(nothing), 404)
+
+
+def test_other_versions_of_a_tenant(make_client: MakeClient) -> None:
+    """A tenant has versions too, and none is a tenant's name."""
+    client = make_client(tenants=["acme"])
+    client.prefix = ""
+    for path in ("/acme/v1/Users", "/v1/Users", "/v1/acme/v1/Users"):
+        assert_error(client.get(path), 400, "invalidVers")
+    with pytest.raises(ValueError, match="v1"):
+        make_client(tenants=["v1"])

@@ -505,6 +505,43 @@ def test_only_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
     assert dumped(app) == everyone
 
 
+def test_an_empty_tenant_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the limit a dynamic tenant without resources is forgotten, no other one."""
+    monkeypatch.setattr(scim2_server, "MAX_TENANTS", 3)
+    app, client = dynamic(tenants=["fixed"])
+    for name in "ab":
+        user = client(name).user("ann")
+        if name == "a":
+            assert client(name).delete(f"/Users/{user['id']}").status == 204
+    client("c").user("ann")
+    assert sorted(app.dump()) == ["b", "c", "fixed"]
+    reply = client("d").post("/Users", {"schemas": [USER], "userName": "ann"})
+    assert_error(reply, 403)
+    assert client("fixed").get("/Users")["totalResults"] == 0
+
+
+def test_only_what_creates_opens_a_store() -> None:
+    """Paths that lead nowhere, discovery and searches make none of a builder's."""
+    opened: list[str] = []
+
+    def open_store(types: Any, tenant: str) -> scim2_server.Store:
+        opened.append(tenant)
+        return scim2_server.Store(types, tenant)
+
+    app = create_app(dynamic_tenants=True, store=open_store)
+    for path in (
+        "/ServiceProviderConfig",
+        "/Nope",
+        "/Users/.search",
+        "/Users/1",
+        "/Me",
+    ):
+        Client(app, "/evil/v2").post(path, {"schemas": [SEARCH]})
+    assert opened == []
+    Client(app, "/good/v2").post("/users", {"schemas": [USER], "userName": "ann"})
+    assert opened == ["good"]
+
+
 def test_configured_and_dynamic() -> None:
     """Those that are configured are there, others come with their first write."""
     app = create_app(tenants=("a",), dynamic_tenants=True)
