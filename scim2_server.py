@@ -1075,6 +1075,8 @@ def read_number(
         number = json.loads(value)
     if isinstance(number, bool) or not isinstance(number, allowed):
         raise wrong_type(attribute, value, error)
+    if attribute.type == "decimal" and abs(number) > sys.float_info.max:
+        raise wrong_type(attribute, value, error)
     if number is not value:
         if abs(number) == math.inf:
             raise wrong_type(attribute, value, error)
@@ -2835,12 +2837,14 @@ def find_names(
             part = parts.pop()
             if selection.excluded and "always" in part[-1].marks:
                 parts += [(*part, each) for each in part[-1].attributes.values()]
-            else:
+            elif selection.excluded:
                 add_name(names, part)
+            else:
+                include_name(names, part)
     for attribute in type.marked["always"] if selection.attributes else ():
         for chain in walk({attribute.name: attribute}):
             if chain[-1].returned == "always":
-                add_name(names, chain)
+                include_name(names, chain)
     return names, gate
 
 
@@ -2856,6 +2860,16 @@ def find_name(text: str, type: ResourceType, gate: Gate) -> Chain | None:
         return None
     gate.join(quiet)
     return chain or None
+
+
+def include_name(names: Names, chain: Chain) -> None:
+    """Add a chain, without the sub-attributes that must be named themselves."""
+    if not (chain[-1].is_complex and "request" in chain[-1].marks):
+        return add_name(names, chain)
+    for each in chain[-1].attributes.values():
+        if each.returned != "request":
+            include_name(names, (*chain, each))
+    return None
 
 
 def add_name(names: Names, chain: Chain) -> None:
@@ -2918,12 +2932,6 @@ def include(
         if below is not None:
             item = each_of(
                 attribute, item, partial(include, attribute.attributes, names=below)
-            )
-        elif "request" in attribute.marks and attribute.is_complex:
-            item = each_of(
-                attribute,
-                item,
-                partial(exclude, attribute.attributes, names={}, written={}),
             )
         if not is_unassigned(item):
             result[name] = item
@@ -5017,7 +5025,9 @@ def show_resource(
         selection.names(type, request.gate) if selection else {},
         written,
     )
-    return Reply(status, content, entity_tag(request, resource))
+    location = locate(request.base, type, resource["id"])
+    headers = [*entity_tag(request, resource), ("Content-Location", location)]
+    return Reply(status, content, headers)
 
 
 def entity_tag(request: Request, resource: Resource) -> list[tuple[str, str]]:
@@ -5591,7 +5601,7 @@ def handle(request: Request, segments: Sequence[str]) -> Reply:
 
 VERSION = re.compile(r"v[0-9]{1,9}", re.I | re.A)
 TENANT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.A)
-EXPOSED = "ETag, Location, Scim-Deviation"
+EXPOSED = "Content-Location, ETag, Location, Scim-Deviation"
 
 
 class TenantOptions(TypedDict, total=False):
@@ -5787,13 +5797,14 @@ class Application:
         reply = self.answer(environ, gate)
         headers = reply.headers
         if reply.content:
-            headers.append(("Content-Type", MEDIA_TYPE))
+            accept = environ.get("HTTP_ACCEPT", "")
+            headers.append(("Content-Type", choose_media_type(accept)))
         if reply.status not in (204, 304):
             headers.append(("Content-Length", str(len(reply.content))))
         if gate.met:
             headers.append(("Scim-Deviation", ", ".join(gate.met)))
-        if origin := environ.get("HTTP_ORIGIN"):
-            headers += self.cross_origin(origin)
+        shared = self.cross_origin(environ.get("HTTP_ORIGIN", ""))
+        headers += [*shared, ("Vary", "Accept, Origin" if shared else "Accept")]
         if logger.isEnabledFor(logging.INFO):
             logger.info(
                 "%s %s %d%s",
@@ -5905,7 +5916,9 @@ class Application:
 
     def cross_origin(self, origin: str) -> list[tuple[str, str]]:
         """Answer the headers that let an admitted page read the reply (CORS)."""
-        if origin not in self.cors_origins and "*" not in self.cors_origins:
+        if not origin or (
+            origin not in self.cors_origins and "*" not in self.cors_origins
+        ):
             return []
         return [
             ("Access-Control-Allow-Origin", origin),
@@ -5913,8 +5926,26 @@ class Application:
             ("Access-Control-Allow-Headers", ALLOWED_HEADERS),
             ("Access-Control-Expose-Headers", EXPOSED),
             ("Access-Control-Max-Age", "600"),
-            ("Vary", "Origin"),
         ]
+
+
+def choose_media_type(accept: str) -> str:
+    """Return the media type of a reply: SCIM's, or JSON's where Accept prefers it.
+
+    Choice: a range such as */* names neither (RFC 7644 §3.8).
+    """
+    if "application/json" not in accept.lower():
+        return MEDIA_TYPE
+    quality = {MEDIA_TYPE: 0.0, "application/json": 0.0}
+    for part in accept.lower().split(","):
+        name, *parameters = (each.strip() for each in part.split(";"))
+        if name in quality:
+            weights = [QVALUE.fullmatch(each) for each in parameters]
+            quality[name] = min((float(each[1]) for each in weights if each), default=1)
+    return max(quality, key=lambda name: quality[name])
+
+
+QVALUE = re.compile(r"q=([01](?:\.[0-9]{0,3})?)")
 
 
 def check_health(method: str) -> Reply:

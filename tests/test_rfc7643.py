@@ -653,6 +653,70 @@ def test_returned_of_custom_attributes(devices: Client) -> None:
     assert "note" not in listed and "secret" not in listed
 
 
+BOX_URN = "urn:example:scim:schemas:core:1.0:Box"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "parts"),
+    [
+        ("cpl", {"a"}), ("cpl.b", {"b"}), ("cpl,cpl.b", {"a", "b"}),
+        ("cpl.b,cpl", {"a", "b"}), ("cpl.a", {"a"}),
+        ("box", {"y"}), ("box.z", {"y", "z"}), ("box.z,box", {"y", "z"}),
+        ("name", {"y"}),
+    ],
+)  # fmt: skip
+def test_what_is_named_is_shown_beside_its_parent(
+    make_client: MakeClient, attributes: str, parts: set[str]
+) -> None:
+    """A part returned on request is shown when it is named (§7, RFC 7644 §3.9)."""
+    hidden = {"type": "string", "returned": "request"}
+    cpl = [{"name": "a", "type": "string"}, {"name": "b", **hidden}]
+    box = [{"name": "y", "type": "string"}, {"name": "z", **hidden}]
+    schema = complete(
+        {
+            "id": BOX_URN,
+            "name": "Box",
+            "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Schema"],
+            "description": "A box",
+            "attributes": [
+                complete({"name": "cpl", "type": "complex", "subAttributes": cpl}),
+                complete(
+                    {
+                        "name": "box",
+                        "type": "complex",
+                        "returned": "always",
+                        "subAttributes": box,
+                    }
+                ),
+            ],
+        }
+    )
+    for attribute in schema["attributes"]:
+        attribute["subAttributes"] = [complete(p) for p in attribute["subAttributes"]]
+    boxes = RESOURCE_TYPES[0] | {
+        "id": "Box", "name": "Box", "endpoint": "/Boxes", "schema": BOX_URN,
+        "schemaExtensions": [],
+    }  # fmt: skip
+    client = make_client(schemas=[schema], resource_types=[boxes])
+    sent = {"cpl": {"a": "1", "b": "2"}, "box": {"y": "3", "z": "4"}}
+    created = client.post("/Boxes", {"schemas": [BOX_URN], **sent})
+    got = client.get(f"/Boxes/{created['id']}", attributes=attributes)
+    assert {*got.json.get("cpl", {}), *got.json["box"]} == parts | {"y"}
+
+
+@pytest.mark.parametrize("digits", [309, 400])
+@pytest.mark.parametrize("tolerance", ["strict", "standard", "lenient"])
+def test_a_decimal_beyond_a_double(
+    make_client: MakeClient, digits: int, tolerance: str
+) -> None:
+    """An integer that no double can hold is not a decimal here (§2.3.3)."""
+    client = make_client(
+        schemas=SCHEMAS, resource_types=RESOURCE_TYPES, tolerance=tolerance
+    )
+    refused = device(client, {"serial": "n", "weight": 10**digits})
+    assert_error(refused, 400, "invalidValue")
+
+
 def test_a_required_extension(make_client: MakeClient) -> None:
     """A resource of the type must then include the extension (§6)."""
     extensions = [{"schema": LEASE, "required": True}]

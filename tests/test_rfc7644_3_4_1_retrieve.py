@@ -199,3 +199,39 @@ def test_projection_in_a_search_request(served: Client, path: str) -> None:
     both = {"attributes": ["id"], "excludedAttributes": ["meta"]}
     reply = served.post(path, body | both)
     assert_error(reply, 400, reply.json.get("scimType"))
+
+
+SCIM, JSON = "application/scim+json", "application/json"
+
+
+@pytest.mark.parametrize(
+    ("accept", "media_type"),
+    [
+        ("", SCIM), ("*/*", SCIM), ("application/*", SCIM), ("text/html", SCIM),
+        (JSON, JSON), ("Application/JSON; charset=utf-8, */*", JSON),
+        (f"{JSON}, {SCIM}", SCIM), (f"{SCIM};q=0.5, {JSON}", JSON),
+        (f"{SCIM}, {JSON};q=0.5", SCIM), (f"{JSON};q=0", SCIM),
+        (f"{JSON};q=nan", JSON), ("application/json-patch+json", SCIM),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("path", ["/Users/2", "/Users", "/Users/none", "/Schemas"])
+def test_the_media_type_of_a_reply(
+    served: Client, path: str, accept: str, media_type: str
+) -> None:
+    """Accept chooses between the two names of one format, for errors too (§3.8)."""
+    reply = served.get(path, headers={"Accept": accept})
+    assert reply.headers["Content-Type"] == media_type
+    assert reply.headers["Vary"] == "Accept"
+
+
+def test_a_reply_with_one_resource_says_where_it_is(served: Client) -> None:
+    """Content-Location is meta.location (RFC 7643 §3.1)."""
+    change = {"op": "replace", "path": "displayName", "value": "B"}
+    for reply in (
+        served.post("/Users", {"schemas": [USER], "userName": "new"}),
+        served.get("/Users/2"),
+        served.put("/Users/2", {"schemas": [USER], "userName": "bjensen"}),
+        served.patch("/Users/2", change),
+    ):
+        assert reply.headers["Content-Location"] == reply["meta"]["location"]
+    assert "Content-Location" not in served.get("/Users").headers
