@@ -2358,11 +2358,11 @@ class Patch:
         try:
             bind_path(path, self.type, quiet)
         except (InvalidPathException, LookupError):
-            meet_unknown(name, part.value, "value", self.gate)
+            meet_unknown(name.partition("[")[0], part.value, "value", self.gate)
             return resource
         except InvalidFilterException:
             pass  # an error of its filter, which is raised again below
-        self.gate.meet("path-as-key", f"value: '{clip(name, 200)}'")
+        self.gate.meet("path-as-key", f"value: '{clip(name.partition('[')[0], 200)}'")
         return self.apply_at(resource, path, part)
 
     def apply_at(

@@ -356,3 +356,16 @@ def test_a_report_is_a_snapshot() -> None:
     report["clients"][0]["deviations"].clear()
     report["clients"].clear()
     assert json.dumps(app.report()) == before
+
+
+@pytest.mark.parametrize("key", ["password", "pasword"])
+def test_a_key_is_quoted_up_to_its_bracket(key: str) -> None:
+    """What a filter in a key compares with may be a secret (RFC 7644 §7.5.2)."""
+    app = create_app()
+    client = Client(app)
+    client.post("/Users", {"schemas": [USER], "userName": "a"})
+    (user,) = client.get("/Users")["Resources"]
+    change = {"op": "add", "value": {f'{key}[value eq "S3CRET"]': "x"}}
+    reply = client.patch(f"/Users/{user['id']}", change)
+    assert "S3CRET" not in json.dumps(app.report())
+    assert b"S3CRET" not in reply.content
