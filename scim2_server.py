@@ -6704,7 +6704,6 @@ class Server:
         self.selector = selectors.DefaultSelector()
         self.selector.register(self.socket, READ)
         self.base_environ = {
-            "GATEWAY_INTERFACE": "CGI/1.1",
             "SCRIPT_NAME": "",
             "SERVER_NAME": hostname,
             "SERVER_PORT": str(self.server_port),
