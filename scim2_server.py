@@ -1607,7 +1607,7 @@ def resolve(name: str, scope: Scope, gate: Gate, error: type[SCIMException]) -> 
     """
     chain, code = find_chain(name, scope)
     if code:
-        gate.meet(code, f"'{clip(name)}'", error)
+        gate.meet(code, f"'{clip(name, 160)}'", error)
     return chain
 
 
@@ -2810,16 +2810,14 @@ class Selection:
 
     def names(self, type: ResourceType, gate: Gate) -> Names:
         """Find the attributes of a resource type that are named; others are ignored."""
-        size = sum(map(len, self.attributes + self.excluded))
+        size = sum(map(len, self.attributes + self.excluded))  # short ones are cached
         find = find_names if size <= MAX_NAME else find_names.__wrapped__
         names, met = find(self, type, gate.accepted)
         gate.join(met)
         return names
 
 
-@lru_cache(
-    maxsize=256
-)  # clients name the same in every request; long ones are not kept
+@lru_cache(maxsize=256)  # clients name the same attributes in every request
 def find_names(
     selection: Selection, type: ResourceType, accepted: frozenset[str]
 ) -> tuple[Names, Gate]:
@@ -5161,7 +5159,9 @@ def decode_pair(sent: bytes) -> bytes:
 # === 19. Where the server is, and who may write to it: find_origin, check_page ===
 
 
-HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::([0-9]{1,5}))?", re.A)
+HOST = re.compile(  # each answer repeats it, so it is no longer than a name can be
+    r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._~-]{1,255})(?::([0-9]{1,5}))?", re.A
+)
 URL_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)*", re.A)
 """A path that can be reflected: without an empty or a dot segment (RFC 3986 §3.3)."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from datetime import UTC, datetime
 from itertools import product
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from conftest import ENTERPRISE, GROUP, SEARCH, USER, Client, Reply, assert_error
 
+import scim2_server
 from scim2_server import create_app
 
 DEVICE = "urn:example:params:scim:schemas:Device"
@@ -70,14 +72,14 @@ DEVICES = json.loads("""[
   {"serial": "z"}]""")
 
 
-def serve_devices() -> Client:
+def serve_devices(tolerance: str = "strict") -> Client:
     """Serve a resource type with an attribute of every type."""
     device = {"id": DEVICE, "name": "Device", "attributes": ATTRIBUTES}
     kind = {"id": "Device", "name": "Device", "endpoint": "/Devices", "schema": DEVICE}
     app = create_app(
         schemas=[{"schemas": [SCHEMA], **device}],
         resource_types=[{"schemas": [RESOURCE_TYPE], **kind}],
-        tolerance="strict",
+        tolerance=tolerance,
     )
     client = Client(app)
     for device in DEVICES:
@@ -151,6 +153,7 @@ load: eq 1 -> a; ne 1 -> b c z; gt 1 -> b; ge 1 -> a b; lt 1 -> c; le -2 -> c
 load: pr -> a b c
 weight: eq 10 -> b; eq 1.50 -> a; eq 1e1 -> b; eq 100E-1 -> b; lt 1 -> c; ge 1.5 -> a b
 on: eq true -> a; ne true -> b c z; eq false -> b; pr -> a b
+bought: eq "2024-01-31T24:00:00Z" -> a c; gt "2024-01-31T24:00:00.0Z" -> b
 bought: eq "2024-02-01T00:00:00Z" -> a c; eq "2024-01-31T19:00:00.000-05:00" -> a c
 bought: ne "2024-02-01T00:00:00Z" -> b z; gt "2024-02-01T00:00:00Z" -> b
 bought: ge "2024-02-01T00:00:00.000Z" -> a b c; lt "2024-02-01T00:00:00.5Z" -> a c
@@ -458,6 +461,7 @@ INVALID = {
     "active le false": "active",
     'x509Certificates.value gt "AQID"': "value",
     'meta.created gt "soon"': "created",
+    'meta.created gt "2024-01-01T00:00:00+15:00"': "created",
     'meta.created gt "2024-01-01"': "created",
     "meta.created gt 5": "created",
     'emails[primary gt true and type eq "work"]': "primary",
@@ -597,3 +601,242 @@ def test_primary_that_is_not_said(filter: str, expected: str) -> None:
     client.user("without")
     names = found(client.get("/Users", filter=filter), "userName")
     assert names.split() == sorted(expected.split())
+
+
+@pytest.mark.parametrize(
+    ("filter", "serials"),
+    [
+        ('load eq "10"', "b"),
+        ('load gt "1"', "b"),
+        ('weight eq "1.50"', "a"),
+        ('readings[amount ge "60"]', "a b"),
+        ('readings[kind eq "hum" and amount eq "6e1"]', "a"),
+        ('load eq "01"', None),
+        ('load eq " 1"', None),
+        ('load eq "one"', None),
+        ('load eq "1e400"', None),
+        ('load eq "NaN"', None),
+        ('load eq ""', None),
+    ],
+)
+def test_numbers_in_quotes(filter: str, serials: str | None) -> None:
+    """What JSON would spell so, and nothing else (RFC 7643 §2.3.3, §2.3.4)."""
+    for tolerance in ("strict", "standard", "lenient"):
+        reply = serve_devices(tolerance).get("/Devices", filter=filter)
+        if serials is None or tolerance != "lenient":
+            assert_error(reply, 400, "invalidFilter")
+        else:
+            assert found(reply, "serial") == serials
+            assert "number-as-string" in reply.headers["Scim-Deviation"]
+        if serials is not None and tolerance != "lenient":
+            assert "number-as-string" in reply["detail"]
+
+
+MESSAGES = {
+    "userName eq": "expected a value: a string in double quotes",
+    "userName eq ": "expected a value: a string in double quotes",
+    "userName": "expected an operator (eq, ne, co, sw, ew, gt, ge, lt, le, pr)",
+    'userName regex "a"': "an operator (eq, ne, co, sw, ew, gt, ge, lt, le, pr), "
+    "found 'regex'",
+    'userName eq "a': "expected a string as in JSON, to its closing quote",
+    'emails[type eq "work"': "expected ']', 'and' or 'or', found 'the end'",
+    'userName eq "a" xor title pr': """after 'userName eq "…" ': expected 'and', """
+    "'or' or the end of the filter, found 'x'",
+    "a" * 1001 + " pr": "expected a name of at most 1000 characters",
+    "urn:" * 300 + "a pr": "expected a name of at most 1000 characters",
+    'emails[typ eq "x"]': "'typ' (did you mean 'type'?) within 'emails[…]'",
+    f"{ENTERPRISE}:manager.valu pr": "(did you mean 'manager.value'?)",
+}
+
+
+@pytest.mark.parametrize(
+    ("filter", "said"), MESSAGES.items(), ids=lambda text: str(text)[:40]
+)
+def test_messages(people: Client, filter: str, said: str) -> None:
+    """A detail tells the author of a client what to send (§3.12)."""
+    reply = people.post("/Users/.search", {"schemas": [SEARCH], "filter": filter})
+    assert said in assert_error(reply, 400, "invalidFilter")
+
+
+@pytest.mark.parametrize("tolerance", ["strict", "standard", "lenient"])
+def test_errors_quote_no_values(tolerance: str) -> None:
+    """What a filter compares with can be a secret: no error shows it."""
+    client = Client(create_app(tolerance=tolerance))
+    values = ('"s3cr3t', '"s3cr3t" "s3cr3t"', '"x"s3cr3t"', "'s3cr3t", "'s3cr3t' x")
+    for value in (*values, "s3cr3t", 's3cr3t"', "s3cr3t ]", '"s3cr3t" and'):
+        for filter in (
+            f"password eq {value}",
+            f"not (title pr and password ne {value}",
+        ):
+            reply = client.get("/Users", filter=filter)
+            assert reply.status in (400, 403), reply.content
+            assert b"s3cr3t" not in reply.content, filter
+
+
+VERSIONED = "urn:demo:lab:1.0"
+
+
+@pytest.fixture
+def lab() -> Client:
+    """Users with an extension whose URN ends in a version."""
+    field = [attribute("field"), attribute("seat", "complex", subAttributes=OWNER)]
+    extra = {"id": VERSIONED, "name": "Lab", "attributes": field}
+    plain = {"id": f"{VERSIONED}:other", "name": "X", "attributes": [attribute("z")]}
+    core = {"id": "urn:demo:Person", "name": "P", "attributes": [attribute("nickName")]}
+    kind = {"id": "P", "name": "P", "endpoint": "/People", "schema": "urn:demo:Person"}
+    extensions = [{"schema": each, "required": False} for each in (extra["id"],)]
+    extensions.append({"schema": plain["id"], "required": False})
+    app = create_app(
+        schemas=[{"schemas": [SCHEMA], **each} for each in (extra, plain, core)],
+        resource_types=[
+            {"schemas": [RESOURCE_TYPE], **kind, "schemaExtensions": extensions}
+        ],
+        new_id=iter(["p1", "p2"]).__next__,
+        tolerance="strict",
+    )
+    client = Client(app)
+    seat = {"value": "s1", "name": "Window"}
+    first = {"nickName": "ann", VERSIONED: {"field": "x", "seat": seat}}
+    for person in (first, {"nickName": "bob", plain["id"]: {"z": "1"}}):
+        urns = ["urn:demo:Person", *(name for name in person if ":" in name)]
+        assert client.post("/People", {"schemas": urns, **person}).status == 201
+    return client
+
+
+@pytest.mark.parametrize(
+    ("filter", "ids"),
+    {
+        f"{VERSIONED} pr": "p1",
+        f"{VERSIONED}:field pr": "p1",
+        f"{VERSIONED.upper()}:FIELD eq null": "p2",
+        f'{VERSIONED}:seat.name eq "window"': "p1",
+        f'{VERSIONED}:seat[name eq "window" and value eq "s1"]': "p1",
+        f'{VERSIONED}[field eq "x"]': "p1",
+        f"{VERSIONED}:other pr": "p2",
+        f'{VERSIONED}:other:z eq "1"': "p2",
+    }.items(),
+)
+def test_a_urn_that_ends_in_a_version(lab: Client, filter: str, ids: str) -> None:
+    """A name is found among the URNs that are served before it is split (§3.10)."""
+    assert found(lab.get("/People", filter=filter)) == ids
+
+
+def test_paths_of_a_urn_that_ends_in_a_version(lab: Client) -> None:
+    """The same in `attributes` and in a PATCH path."""
+    shown = lab.get("/People/p1", attributes=VERSIONED).json
+    assert shown[VERSIONED]["field"] == "x"
+    assert "nickName" not in shown
+    for operation, left in (
+        ({"op": "replace", "path": f"{VERSIONED}:field", "value": "y"}, "y"),
+        ({"op": "add", "path": VERSIONED, "value": {"field": "z"}}, "z"),
+        ({"op": "remove", "path": VERSIONED}, None),
+    ):
+        reply = lab.patch("/People/p1", operation)
+        assert reply.status == 200, reply.content
+        assert reply.json.get(VERSIONED, {}).get("field") == left
+
+
+KELVIN = "nic\u212aName"
+
+
+def test_names_are_ascii(lab: Client) -> None:
+    """The Kelvin sign is not a k (RFC 7643 §2.1)."""
+    schemas = ["urn:demo:Person"]
+    operation = {"op": "add", "value": {KELVIN: "x"}}
+    by_path = {"op": "add", "path": KELVIN, "value": "x"}
+    for reply in (
+        lab.post("/People", {"schemas": schemas, KELVIN: "x"}),
+        lab.put("/People/p1", {"schemas": schemas, KELVIN: "x"}),
+        lab.patch("/People/p1", operation),
+        lab.patch("/People/p1", by_path),
+        lab.get("/People", filter=f'{KELVIN} eq "ann"'),
+        lab.get("/People", sortBy=KELVIN),
+    ):
+        assert_error(reply, 400, reply["scimType"])
+    assert lab.get("/People/p1")["nickName"] == "ann"
+
+
+REFS = {
+    "http://localhost/v2/Users/u1": "g0",
+    "http://localhost/Users/u1": "g0",
+    "http://localhost/v1/Users/u1": "g0",
+    "HTTP://LocalHost/v2/Users/u1": "g0",
+    "/v2/Users/u1": "g0",
+    "/Users/u1": "g0",
+    "Users/u1": "g0",
+    "../Users/u1": "g0",
+    "http://localhost/v2/Groups/g0": "g1",
+    "http://localhost/v2/Users/U1": "",
+    "http://localhost/v2/v2/Users/u1": "",
+    "http://localhost/scim/Users/u1": "",
+    "https://localhost/v2/Users/u1": "",
+    "http://evil.example/v2/Users/u1": "",
+    "//evil.example/v2/Users/u1": "",
+    "http://[/Users/u1": "",
+    "u1": "",
+}
+
+
+@pytest.mark.parametrize(("uri", "ids"), REFS.items())
+def test_references_are_compared_as_uris(people: Client, uri: str, ids: str) -> None:
+    """With and without a version, absolute and relative (RFC 7643 §2.4)."""
+    for filter in (f'members.$ref eq "{uri}"', f'members[$ref eq "{uri}"]'):
+        assert found(people.get("/Groups", filter=filter)) == ids
+    others = people.get("/Groups", filter=f'members.$ref ne "{uri}"')
+    assert found(others) == ("g1" if ids == "g0" else "g0 g1")
+
+
+@pytest.mark.parametrize(
+    ("text", "other", "equal"),
+    [
+        ("ann", "\uff41\uff4e\uff4e", True),  # full width
+        ("\u30ac", "\uff76\uff9e", True),  # half width
+        ("a b", "a\u3000b", True),
+        ("stra\u00dfe", "STRASSE", True),
+        ("x\u00b2", "x2", False),  # a superscript is not a width
+        ("caf\u00e9", "cafe\u0301", True),
+    ],
+)
+def test_widths(text: str, other: str, equal: bool) -> None:
+    """Where case does not matter width does not either (§5, RFC 7613 §3.2.2)."""
+    client = Client(create_app(tolerance="strict"))
+    assert client.user(text)["userName"] == text
+    assert (
+        client.get("/Users", filter=f'userName eq "{other}"')["totalResults"] == equal
+    )
+    reply = client.post("/Users", {"schemas": [USER], "userName": other})
+    assert reply.status == (409 if equal else 201)
+
+
+@pytest.mark.parametrize("marks", ["\u0315\u0300", "\u0f73\u0301", "\uff9e\u0301"])
+def test_many_combining_characters(marks: str) -> None:
+    """A text that is not stream-safe is compared as it is, in linear time (UAX #15)."""
+    client = Client(create_app())
+    text = "a" + marks * 25_000
+    started = time.process_time()
+    assert client.user(text)["userName"] == text
+    for _ in range(2):
+        search = {"schemas": [SEARCH], "filter": f'displayName eq "{text}"'[:65_000]}
+        client.post("/Users/.search", search)
+    assert time.process_time() - started < 3
+    short = client.user("e" + "\u0301" * 30)["userName"]
+    same = "\u00e9" + "\u0301" * 29
+    query = {"filter": f'userName eq "{same}"'}
+    assert client.get("/Users", **query)["Resources"][0]["userName"] == short
+
+
+def test_caches_hold_short_texts_only(people: Client) -> None:
+    """What a client sends is kept in no cache, unless it is short."""
+    name = "a" * 1001
+    for more in ({"attributes": [name]}, {"excludedAttributes": ["id", name]}):
+        reply = people.post("/Users/.search", {"schemas": [SEARCH], **more})
+        assert_error(reply, 400, "invalidValue")
+    before = scim2_server.find_names.cache_info().currsize
+    names = [f"x{number}{'y' * 200}" for number in range(10)]
+    search = {"schemas": [SEARCH], "attributes": ["userName", *names]}
+    assert people.post("/Users/.search", search).status == 200
+    assert scim2_server.find_names.cache_info().currsize == before
+    for text in ("b" * 101, "\u00e9" * 101):
+        people.get("/Users", filter=f'userName co "{text}"')
+        assert text not in scim2_server.folds
+    assert all(len(text) <= 100 for text in scim2_server.folds)
