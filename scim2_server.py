@@ -151,6 +151,7 @@ MAX_DEPTH = 64  # of JSON: a resource needs five
 MAX_FILTER_LENGTH = 64 * 1024  # characters
 MAX_NAME = 1000  # characters of an attribute's name
 MAX_NESTING = 32  # parentheses and brackets of a filter
+MAX_OPERATIONS = 1000  # of one PATCH; 413
 MAX_ATTRIBUTES = 500  # names in attributes or excludedAttributes
 MAX_TARGET = 64 * 1024  # bytes of the request line; 414
 MAX_HEAD = 64 * 1024  # bytes of all headers; 431
@@ -856,27 +857,33 @@ def spell_out_schema(document: Mapping[str, Any]) -> dict[str, Any]:
 def read_value(
     attribute: Attribute, value: Any, gate: Gate, patch: bool = False
 ) -> Any:
-    """Answer this value as it is stored; None when it is unassigned.
+    """Return this value as it is stored.
 
-    In a PATCH (`patch`) null stays in complex values, since it clears what was there.
+    None is what the client unassigns: null, [] for many values, or "" (empty-clears;
+    RFC 7643 §2.5). {} and [] are what is left of a value in which nothing can be
+    written: they say nothing about what was there before, and a PATCH (`patch`, in
+    which null stays in complex values) changes nothing.
+
     Raises InvalidValueException (RFC 7643 §2.3), or what the gate refuses.
     """
     if value is None:
         return None
     if attribute.multi_valued:
         return read_elements(attribute, value, gate, patch)
-    if isinstance(value, list):
-        if not patch or len(value) != 1:
-            raise wrong_type(attribute, value)
-        gate.meet("array-for-single", f"{attribute.path}: an array of one")
-        value = value[0]
     return read_single(attribute, value, gate, patch)
 
 
 def read_single(
     attribute: Attribute, value: Any, gate: Gate, patch: bool = False
 ) -> Any:
-    """Answer one value, or one element of a multi-valued attribute."""
+    """Return one value, or one element of a multi-valued attribute."""
+    if isinstance(value, list) and patch:
+        if len(value) != 1:
+            raise wrong_type(attribute, value)
+        gate.meet("array-for-single", f"{attribute.path}: an array of one")
+        value = value[0]
+    if value is None:
+        return None
     if attribute.is_complex:
         return read_complex(attribute, value, gate, patch)
     return SIMPLE_TYPES[attribute.type](attribute, value, gate)
@@ -885,7 +892,7 @@ def read_single(
 def read_elements(
     attribute: Attribute, value: Any, gate: Gate, patch: bool
 ) -> list[Any] | None:
-    """Answer the elements of a multi-valued attribute (RFC 7643 §2.4).
+    """Return the elements of a multi-valued attribute (RFC 7643 §2.4).
 
     An element that comes twice is kept once. Deviation: "SHOULD NOT return the same
     (type, value) combination more than once per attribute", which elements with the
@@ -895,8 +902,12 @@ def read_elements(
         if not patch:
             gate.meet("single-for-array", f"{attribute.path}: one value")
         value = [value]
+        if value == [""] and attribute.is_complex:
+            value = read_single(attribute, "", gate)  # empty-clears
+    if not value:
+        return None
     read = [read_single(attribute, x, gate) for x in value if x is not None]
-    elements = [each for each in read if each is not None]
+    elements = [each for each in read if not is_unassigned(each)]
     primaries = 0
     if attribute.is_complex:
         primaries = len([x for x in elements if x.get("primary") is True])
@@ -905,44 +916,55 @@ def read_elements(
             detail=f"'{attribute.path}' has {primaries} elements with primary true: "
             "true MUST appear no more than once (RFC 7643 §2.4)."
         )
-    return distinct(attribute, elements) or None
+    return distinct(attribute, elements)
 
 
 def distinct(attribute: Attribute, elements: list[Any]) -> list[Any]:
-    """Answer the elements, and of those that are the same the last.
+    """Remove duplicates, keeping the last of each.
 
-    Where no two have the same `value` that is all of them, and soon told.
+    If every `value` differs there are none, which is quick to check.
     """
     if len(elements) < 2:
         return elements
-    if attribute.is_complex:
-        values = [each.get("value") for each in elements]
-        if None not in values and len(set(values)) == len(values):
+    value = attribute.attributes.get("value")
+    if value:
+        keys = {value_key(value, each.get("value")) for each in elements}
+        if None not in keys and len(keys) == len(elements):
             return elements
     return list({identity(attribute, each): each for each in elements}.values())
 
 
 def identity(attribute: Attribute, element: Any) -> Any:
-    """Answer what tells whether two elements are the same.
+    """Return a key that two elements share when they are the same.
 
     Choice: it is `value` for references, else all sub-attributes but `primary`
     ("already contains the value specified", says RFC 7644 §3.5.2.1).
     """
-    if not attribute.is_complex:
-        return element
-    if attribute.refers and "value" in element:
-        return str(element["value"])
-    return frozenset(
-        (name, tuple(value) if isinstance(value, list) else value)
-        for name, value in element.items()
-        if name != "primary"
-    )
+    if attribute.is_complex:
+        if attribute.refers and "value" in element:
+            return str(element["value"])
+        element = {name: x for name, x in element.items() if name != "primary"}
+    return value_key(attribute, element)
+
+
+def value_key(attribute: Attribute, value: Any) -> Any:
+    """Return a key that two values share when they are the same.
+
+    Each part is compared by its own case rule; "Value order is not specified" (RFC 7643
+    §2.4).
+    """
+    if isinstance(value, list):
+        return frozenset(value_key(attribute, each) for each in value)
+    if isinstance(value, dict):
+        subs = attribute.attributes
+        return frozenset((k, value_key(subs[k.lower()], x)) for k, x in value.items())
+    return comparable(attribute, value)
 
 
 def read_complex(
     attribute: Attribute, value: Any, gate: Gate, patch: bool
 ) -> Resource | None:
-    """Answer a complex value (RFC 7643 §2.3.8)."""
+    """Return a complex value (RFC 7643 §2.3.8)."""
     if not isinstance(value, dict):
         if isinstance(value, list) or "value" not in attribute.attributes:
             raise wrong_type(attribute, value)
@@ -954,8 +976,11 @@ def read_complex(
         value = {"value": value}
     result = read_object(attribute.attributes, value, attribute.path, gate, patch)
     if attribute.refers:
+        if result.get("value") == "" and not attribute.multi_valued:
+            gate.meet("empty-clears", f'{attribute.path}: {{"value": ""}}')
+            return None
         result = read_reference(attribute, value, result, gate)
-    return result or None
+    return result
 
 
 def read_reference(
@@ -965,7 +990,7 @@ def read_reference(
 
     Without a `value` the `$ref` is data, and may name a resource all the same.
     """
-    if "value" not in result:
+    if result.get("value") is None:
         refs = [item for name, item in sent.items() if name.lower() == "$ref"]
         if not refs or not isinstance(refs[-1], str):
             return result
@@ -1016,7 +1041,7 @@ def read_object(
         if attribute.name in result:
             gate.meet("duplicate-json-key", f"{attribute.path} and {clip(name)}")
         item = read_value(attribute, item, gate, patch)
-        if item is not None or patch:
+        if not is_unassigned(item) or (item is None and patch):
             result[attribute.name] = item
         else:
             result.pop(attribute.name, None)
@@ -2207,11 +2232,27 @@ def split_secrets(
 #   nothing selected   Entra: is made          noTarget                nothing to do
 #   no path            each member by itself   each member by itself   noTarget
 #
-# `Patch.apply` finds the kind of target, `Patch.change` checks that it may be changed,
-# `update` makes the change at the end of a path, and `OPERATIONS` say which one.
+# `Patch.change` goes through the steps in the RFC's order: target, mutability, selected
+# elements, value. The change that remains is a function from the old value to the new
+# one. Only a remove, and a value that the client unassigns (null, [], empty-clears),
+# take something away; a value in which nothing can be written merges nothing.
 
 Change = Callable[[Attribute, Any], Any]
-"""Answers the new value of an attribute from its old one."""
+"""Returns the new value of an attribute, given its old one."""
+Written = tuple[Chain, Any]
+"""An attribute that an operation wrote, and the value: None removes it.
+
+Of a multi-valued attribute it is what was sent of its elements, not the whole list.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The attribute that an operation is at, or what a filter selects of it."""
+
+    chain: Chain
+    filter: Filter[Chain] | None = None  # in brackets
+    below: Chain = ()  # the sub-attribute after the brackets
 
 
 @dataclass(frozen=True, slots=True)
@@ -2229,13 +2270,19 @@ UNSET = object()
 def read_operations(payload: Mapping[str, Any], gate: Gate) -> list[Operation]:
     """Answer the operations of a PatchOp (RFC 7644 §3.5.2).
 
-    Raises InvalidSyntaxException for what is no PatchOp.
+    Raises InvalidSyntaxException for what is not a PatchOp, PayloadTooLargeException
+    (Choice: 413, as RFC 7644 §3.7.4 has it for too many operations of a bulk job).
     """
     message = read_message(payload, "PatchOp", ("Operations",), gate)
     sent = message.get("Operations")
     if not isinstance(sent, list) or not sent:
         raise InvalidSyntaxException(
             detail="'Operations' must be an array of one or more operations."
+        )
+    if len(sent) > MAX_OPERATIONS:
+        raise PayloadTooLargeException(
+            detail=f"{len(sent)} operations exceed the limit of one PATCH: "
+            f"{MAX_OPERATIONS}. Send several requests."
         )
     return [read_operation(each, gate) for each in sent]
 
@@ -2257,6 +2304,8 @@ def read_operation(sent: Any, gate: Gate) -> Operation:
     if path is not None and not isinstance(path, str):
         raise InvalidSyntaxException(detail=f"'path' must be a string: {clip(path)}.")
     value = members.get("value", UNSET)
+    if op.lower() == "remove" and value is None:
+        value = UNSET  # null is unassigned, as if it were not there (RFC 7643 §2.5)
     if op.lower() != "remove" and value is UNSET:
         raise InvalidValueException(
             detail=f"The {op.lower()} operation has no 'value'."
@@ -2299,15 +2348,22 @@ class Patch:
     """The operations of one request on one resource."""
 
     def __init__(
-        self, type: ResourceType, gate: Gate, complete: Callable[[Resource], Resource]
+        self,
+        type: ResourceType,
+        gate: Gate,
+        complete: Callable[[Resource, Names], Resource],
     ) -> None:
         self.type = type
         self.gate = gate
         self.complete = complete
-        self.written: set[str] = set()
+        self.written: list[Written] = []
+        self.places: dict[Attribute, tuple[list[Any], dict[Any, int]]] = {}
 
     def apply(self, resource: Resource, operation: Operation) -> Resource:
         """Carry out one operation."""
+        # Step 1, the target. "If omitted, the target location is assumed to be the
+        # resource itself" (§3.5.2.1, §3.5.2.3); for a remove, "the operation fails with
+        # ... "noTarget"" (§3.5.2.2).
         if operation.path is not None:
             path = parse_path(operation.path, self.gate)
             return self.apply_at(resource, path, operation)
@@ -2320,35 +2376,38 @@ class Patch:
                 detail=f"Without 'path' the value of {operation.op} must be an object, "
                 f"not {clip(operation.value)}."
             )
+        return self.apply_members(resource, (), operation)
+
+    def apply_members(
+        self, resource: Resource, above: Chain, operation: Operation
+    ) -> Resource:
+        """Carry out an operation on each attribute that its value names.
+
+        They are attributes of the resource, or of the extension `above`.
+        """
+        attributes = above[-1].attributes if above else self.type.attributes
         seen: set[str] = set()
         for name, value in operation.value.items():
             if lower(name) in seen:
                 self.gate.meet("duplicate-json-key", f"value: '{clip(name)}'")
             seen.add(lower(name))
-            part = Operation(operation.op, name, value)
-            resource = self.apply_member(resource, part)
+            # Choice: here `schemas` describes the value, so it takes nothing away.
+            op = "add" if lower(name) == "schemas" else operation.op
+            part = Operation(op, name, value)
+            if attribute := attributes.get(lower(name)):
+                resource = self.carry_out(resource, Target((*above, attribute)), part)
+            elif above:
+                meet_unknown(name, value, above[-1].path, self.gate)
+            else:
+                resource = self.apply_unknown(resource, part)
         return resource
 
-    def apply_member(self, resource: Resource, part: Operation) -> Resource:
-        """Carry out what one key of a value without path asks for."""
-        name = str(part.path)
-        if lower(name) == "schemas":
-            return resource
-        attribute = self.type.attributes.get(lower(name))
-        if attribute is None:
-            return self.apply_unknown(resource, part)
-        if attribute.mutability == "readOnly":
-            if self.complete(resource).get(attribute.name) != part.value:
-                raise read_only(attribute)
-            return resource
-        return self.change(resource, (attribute,), None, part)
-
     def apply_unknown(self, resource: Resource, part: Operation) -> Resource:
-        """Carry out a key that is a path (Client (Entra)); leave any other."""
+        """Carry out a key that is a path (Client (Entra)); ignore any other."""
         name = str(part.path)
         if lower(name) == self.type.schema.lower() and isinstance(part.value, dict):
             self.gate.meet("path-as-key", f"value: '{clip(name, 200)}'")
-            return self.apply(resource, Operation(part.op, None, part.value))
+            return self.apply_members(resource, (), part)
         quiet = Gate(self.gate.accepted - {"unqualified-attribute"})
         try:
             path = parse_path(name, quiet)
@@ -2374,130 +2433,103 @@ class Patch:
         except LookupError as error:
             self.gate.meet("unknown-path", str(error))
             return resource
-        return self.change(resource, chain, selected, operation)
+        if selected:
+            chain, below = selected.path, selected.sub or ()
+            target = Target(chain, selected.filter, below)
+        else:
+            target = Target(chain)
+        return self.carry_out(resource, target, operation)
+
+    def carry_out(
+        self, resource: Resource, target: Target, operation: Operation
+    ) -> Resource:
+        """Carry out an operation at a target, which may be `schemas`.
+
+        `schemas` follows from the attributes (RFC 7643 §3). Choice: an extension whose
+        URN is taken away loses its attributes.
+        """
+        if target.chain[0].name != "schemas":
+            return self.change(resource, target, operation)
+        listed = {**resource, "schemas": schemas_of(self.type, resource)}
+        asked = read_urns(self.change(listed, target, operation).get("schemas"))
+        if self.type.schema.lower() not in asked:
+            raise MutabilityException(
+                detail=f"'schemas' must keep {self.type.schema} (RFC 7643 §3)."
+            )
+        for urn, spelt in asked.items():
+            if urn != self.type.schema.lower() and urn not in self.type.extensions:
+                self.gate.meet("unknown-schema", f"schemas: '{clip(spelt, 200)}'")
+        for urn, extension in self.type.extensions.items():
+            if urn not in asked and extension.name in resource:
+                gone = Operation("remove", extension.name, UNSET)
+                resource = self.change(resource, Target((extension,)), gone)
+        return resource
 
     def change(
-        self,
-        resource: Resource,
-        chain: Chain,
-        selected: ValuePath[Chain] | None,
-        operation: Operation,
+        self, resource: Resource, target: Target, operation: Operation
     ) -> Resource:
-        """Carry out an operation at an attribute that exists, and may be changed."""
-        for attribute in chain:
-            if attribute.mutability == "readOnly":
-                if attribute.name == "schemas":
-                    return resource
-                raise read_only(attribute)
-        if chain[0].name == "schemas" or self.is_computed(resource, chain, selected):
+        """Carry out an operation at a target that exists."""
+        op, sent = operation.op, operation.value
+        *_, attribute = chain = (*target.chain, *target.below)
+        # Step 2. "A client MUST NOT modify an attribute that has mutability "readOnly"
+        # or "immutable"" (§3.5.2); `update` compares what is immutable.
+        fixed = next((each for each in chain if each.mutability == "readOnly"), None)
+        if fixed:
+            if (
+                op == "remove"
+                or target.filter
+                or not self.is_shown(resource, chain, sent)
+            ):
+                raise read_only(fixed)
             return resource
-        self.written.add(chain[0].name)
-        if selected is not None:
-            return self.change_elements(resource, chain, selected, operation)
-        if operation.op == "remove" and operation.value is not UNSET:
-            named = self.without(resource, chain, operation.value)
-            return update(resource, chain, named)
-        value = None
-        if operation.op != "remove":
-            value = self.read(chain, chain[-1], operation.value)
-        return update(resource, chain, self.operation(operation.op, value))
+        is_extension = attribute.name.lower() in self.type.extensions
+        if is_extension and op != "remove" and isinstance(sent, dict):
+            return self.apply_members(resource, chain, operation)
+        # Step 3, the elements, which brackets or the value of a remove select.
+        chosen = self.choose(resource, target, operation)
+        if attribute.computed:
+            if attribute.mutability == "immutable" and (chosen is None or any(chosen)):
+                raise immutable(attribute)
+            if attribute.mutability != "immutable":
+                return resource
+        # Step 4, the value.
+        value = None if op == "remove" else self.read(target, sent)
+        if chosen is not None and not any(chosen) and op != "remove":
+            return self.create(resource, target, operation, value)
+        # Step 5, the change at the end of the path.
+        change = OPERATIONS[op](self, value)
+        if target.below:
+            change = within(target.below, change)
+        if chosen is not None:
+            change = of_chosen(chosen, change)
+        whole = target.below or chosen is None
+        self.written.append((chain, value if whole else [value] if value else []))
+        return update(resource, target.chain, change)
 
-    def read(self, chain: Chain, attribute: Attribute, sent: Any) -> Any:
-        """Answer the value of an operation as it is stored."""
+    def is_shown(self, resource: Resource, chain: Chain, value: Any) -> bool:
+        """Return whether a resource shows this value; unassigned equals unassigned."""
+        shown = values_at(self.complete(resource, {chain[0].name: None}), chain)
+        if is_unassigned(value):
+            return not shown
+        return shown == (value if isinstance(value, list) else [value])
+
+    def read(self, target: Target, sent: Any) -> Any:
+        """Return the value of an operation as it is stored; see `read_value`."""
+        *above, attribute = (*target.chain, *target.below)
+        if target.filter and not target.below:
+            return read_single(attribute, sent, self.gate, patch=True)
         value = read_value(attribute, sent, self.gate, patch=True)
-        if attribute.name == "value" and chain[1:] and chain[-2].refers:
+        if attribute.name == "value" and above and above[-1].refers:
+            if value == "":
+                self.gate.meet("empty-clears", f'{attribute.path}: ""')
+                return None
             return read_id(attribute, value, self.gate)
         return value
 
-    def is_computed(
-        self, resource: Resource, chain: Chain, selected: ValuePath[Chain] | None
-    ) -> bool:
-        """Tell whether an operation is at what the server computes: it is dropped."""
-        attribute = chain[-1]
-        if attribute.computed and attribute.mutability == "immutable":
-            if selected and not self.matching(resource, chain[:-1], selected):
-                return False
-            raise immutable(attribute)
-        return attribute.computed
-
-    def operation(self, op: str, value: Any) -> Change:
-        """Answer the change that an operation makes to its target."""
-
-        def change(attribute: Attribute, old: Any) -> Any:
-            if op == "remove":
-                return remove(attribute, old)
-            return OPERATIONS[op](attribute, old, value)
-
-        return change
-
-    def without(self, resource: Resource, chain: Chain, sent: Any) -> Change:
-        """Remove the elements that a value names (Client (Entra, JumpCloud)).
-
-        An element is named when every sub-attribute that the item gives matches, those
-        that are computed too; an item that gives none names none.
-        """
-        attribute = chain[-1]
-        if sent is None or not attribute.multi_valued:
-            raise InvalidValueException(
-                detail=f"A remove of '{attribute.path}' takes no value "
-                f"{shown(attribute, sent)}."
-            )
-        example = f"remove {attribute.path}, value: {shown(attribute, sent)}"
-        self.gate.meet("remove-with-value", example)
-        items = sent if isinstance(sent, list) else [sent]
-        named = [x for x in (self.read_item(attribute, item) for item in items) if x]
-        whole = attribute.refers and any(len(each) > 1 for each in named)
-        seen = values_at(self.complete(resource) if whole else resource, chain)
-
-        def change(_: Attribute, old: Any) -> Any:
-            kept = [
-                each
-                for each, as_seen in zip(old or [], seen, strict=True)
-                if not any(is_named(attribute, as_seen, item) for item in named)
-            ]
-            if not kept:
-                remove(attribute, old)
-            return kept
-
-        return change
-
-    def read_item(self, attribute: Attribute, item: Any) -> Resource:
-        """Answer what an item of such a value gives, without what is null."""
-        if not attribute.is_complex:
-            return {"value": read_single(attribute, item, self.gate)}
-        if not isinstance(item, (dict, list)) and "value" in attribute.attributes:
-            item = {"value": item}
-        if not isinstance(item, dict):
-            raise wrong_type(attribute, item)
-        read = read_object(attribute.attributes, item, attribute.path, self.gate)
-        if attribute.refers:
-            read = read_reference(attribute, item, read, self.gate)
-            ref = read.pop("$ref", None)
-            if "value" not in read and ref is not None:
-                read["value"] = unquote(str(ref).rpartition("/")[2])
-            for name, value in item.items():
-                sub = attribute.attributes.get(lower(name))
-                if sub and sub.computed and sub.name != "$ref" and value is not None:
-                    read[sub.name] = value
-        return read
-
-    def matching(
-        self, resource: Resource, chain: Chain, selected: ValuePath[Chain]
-    ) -> list[int]:
-        """Answer the places of the elements that a value filter selects."""
-        test, tree = compile_filter(selected.filter), ValuePath(chain, selected.filter)
-        source = self.complete(resource) if is_computed(tree) else resource
-        elements = elements_at(source, chain)
-        return [place for place, each in enumerate(elements) if test(each)]
-
-    def change_elements(
-        self,
-        resource: Resource,
-        chain: Chain,
-        selected: ValuePath[Chain],
-        operation: Operation,
-    ) -> Resource:
-        """Carry out an operation on the elements that a value filter selects.
+    def choose(
+        self, resource: Resource, target: Target, operation: Operation
+    ) -> list[bool] | None:
+        """Return which of all elements at the target are selected; None: no selection.
 
         "If the target location is a multi-valued attribute for which a value selection
         filter ("valuePath") has been supplied and no record match was made, the service
@@ -2505,84 +2537,184 @@ class Patch:
         §3.5.2.3). Of a remove: "no changes should be made to the resource, and a
         success response should be returned" (§3.5.2.2).
         """
-        above, below = selected.path, selected.sub or ()
-        attribute = above[-1]
-        if not attribute.multi_valued:
-            raise InvalidPathException(
-                detail=f"'{attribute.path}' has one value, so there is none to choose."
-            )
-        if operation.op == "remove" and operation.value is not UNSET:
+        has_value = operation.op == "remove" and operation.value is not UNSET
+        if target.filter is None and not has_value:
+            return None
+        attribute = target.chain[-1]
+        if target.filter is None:
+            test = self.named(attribute, operation.value)
+        elif has_value:
             raise InvalidValueException(
                 detail="A remove with a value filter takes no 'value'."
             )
-        value = None
-        if operation.op != "remove":
-            target = below[-1] if below else element_of(attribute)
-            value = self.read(chain, target, operation.value)
-        change = self.operation(operation.op, value)
-        places = self.matching(resource, above, selected)
-        if not places and operation.op != "remove":
-            return self.create_element(
-                resource, above, below, selected, operation, value
+        else:
+            test = compile_filter(target.filter)
+            if is_computed(ValuePath(target.chain, target.filter)):
+                resource = self.complete(resource, {target.chain[0].name: None})
+        return [test(each) for each in elements_at(resource, target.chain)]
+
+    def named(self, attribute: Attribute, sent: Any) -> Predicate:
+        """Return what selects the elements that the value of a remove names.
+
+        An element is named when every sub-attribute that an item gives matches
+        (Client (Entra, JumpCloud, Salesforce)).
+        """
+        if not attribute.multi_valued:
+            raise InvalidValueException(
+                detail=f"A remove of '{attribute.path}' takes no value "
+                f"{shown(attribute, sent)}."
+            )
+        example = f"remove {attribute.path}, value: {shown(attribute, sent)}"
+        self.gate.meet("remove-with-value", example)
+        if isinstance(sent, dict) and [lower(x) for x in sent] == [
+            attribute.name.lower()
+        ]:
+            (sent,) = sent.values()
+        subs = bracket_scope(attribute).attributes
+        wanted: dict[tuple[str, ...], set[Any]] = {}
+        for item in listed(sent):
+            given = self.read_item(attribute, item) if item is not None else {}
+            key = tuple(value_key(subs[lower(name)], x) for name, x in given.items())
+            wanted.setdefault(tuple(given), set()).add(key)
+        wanted.pop((), None)  # an item that gives nothing names nothing
+
+        def test(element: Resource) -> bool:
+            return any(
+                all(name in element for name in names)
+                and tuple(value_key(subs[lower(x)], element[x]) for x in names) in keys
+                for names, keys in wanted.items()
             )
 
-        def change_each(_: Attribute, old: Any) -> Any:
-            elements: list[Any] = list(old or [])
-            for place in places:
-                elements[place] = self.change_element(
-                    attribute, elements[place], below, change
+        return test
+
+    def read_item(self, attribute: Attribute, item: Any) -> Resource:
+        """Return what an item of such a value gives, in order, without what is null.
+
+        For references the id alone names the element (RFC 7643 §2.2, `$ref` and the
+        like are computed).
+        """
+        subs = bracket_scope(attribute).attributes
+        if not attribute.is_complex or (
+            "value" in subs and not isinstance(item, (dict, list))
+        ):
+            item = {"value": item}
+        if not isinstance(item, dict):
+            raise wrong_type(attribute, item)
+        given: Resource = {}
+        for name, value in item.items():
+            if not (sub := subs.get(lower(name))):
+                raise InvalidValueException(
+                    detail=f"No schema declares '{attribute.path}.{clip(name)}', so "
+                    "the value names no element: send sub-attributes that /Schemas "
+                    f"lists{nearest(name, (x.name for x in subs.values()))}."
                 )
-            kept = [each for each in elements if not is_unassigned(each)]
-            if operation.op != "remove" or below:
-                kept = distinct(attribute, kept)
-            if not kept:
-                remove(attribute, old)
-            return kept
+            if sub.name in given:
+                self.gate.meet("duplicate-json-key", f"{sub.path} and {clip(name)}")
+            if not is_unassigned(read := read_value(sub, value, self.gate)):
+                given[sub.name] = read
+        if not attribute.refers:
+            return {name: given[name] for name in sorted(given)}
+        if "value" not in given and "$ref" in given:
+            given = read_reference(attribute, given, given, self.gate)
+            given = {"value": unquote(str(given["$ref"]).rpartition("/")[2]), **given}
+        if "value" not in given:
+            raise InvalidValueException(
+                detail=f"An item of a remove of '{attribute.path}' has no 'value': "
+                "send the id of the element."
+            )
+        return {"value": read_id(attribute, given["value"], self.gate)}
 
-        return update(resource, above, change_each)
-
-    def change_element(
-        self, attribute: Attribute, element: Any, below: Chain, change: Change
-    ) -> Any:
-        """Change one element, or its sub-attribute."""
-        if below:
-            return update(element, below, change)
-        changed = change(element_of(attribute), element)
-        if changed is not None and attribute.is_complex:
-            check_immutable(attribute.attributes.values(), element, changed)
-        return changed
-
-    def create_element(
-        self,
-        resource: Resource,
-        above: Chain,
-        below: Chain,
-        selected: ValuePath[Chain],
-        operation: Operation,
-        value: Any,
+    def create(
+        self, resource: Resource, target: Target, operation: Operation, value: Any
     ) -> Resource:
         """Make the element that a filter describes (Client (Entra)), or refuse to.
 
         Raises NoTargetException (RFC 7644 §3.5.2.1, §3.5.2.3).
         """
-        attribute = above[-1]
-        terms = equal_terms(selected.filter)
+        attribute = target.chain[-1]
+        terms = equal_terms(target.filter) if target.filter else None
         where = f"{operation.op} {clip(operation.path)}"
-        if terms is None or not attribute.is_complex:
+        if (
+            terms is None
+            or is_unassigned(value)
+            or not (attribute.is_complex and attribute.multi_valued)
+        ):
             raise NoTargetException(detail=f"{where}: the filter matches nothing.")
         self.gate.meet(f"{operation.op}-creates", where)
         described = {term.path[-1].name: term.value for term in terms}
         element = read_object(
             attribute.attributes, described, attribute.path, self.gate
         )
-        written = {below[-1].name: value} if below else value
-        element = {**element, **(written or {})}
+        element |= {target.below[-1].name: value} if target.below else value
         element = {name: x for name, x in element.items() if not is_unassigned(x)}
+        self.written.append((target.chain, [element]))
+        return update(resource, target.chain, self.add([element]))
 
-        def change(_: Attribute, old: Any) -> Any:
-            return union(attribute, old or [], [element])
+    # What becomes of the old value; None stands for what is or becomes unassigned.
 
-        return update(resource, above, change)
+    def add(self, value: Any) -> Change:
+        """``add`` (RFC 7644 §3.5.2.1).
+
+        "If the target location specifies a multi-valued attribute, a new value is added
+        to the attribute"; "a complex attribute, a set of sub-attributes SHALL be
+        specified"; "a single-valued attribute, the existing value is replaced".
+        """
+
+        def change(attribute: Attribute, old: Any) -> Any:
+            if isinstance(value, list):
+                return self.union(attribute, old or [], value) if value else old
+            if value is None:
+                return old if attribute.multi_valued else remove(attribute, old)
+            return merge(attribute, old, value, self.add) if is_object(value) else value
+
+        return change
+
+    def replace(self, value: Any) -> Change:
+        """``replace`` (RFC 7644 §3.5.2.3).
+
+        "A set of sub-attributes SHALL be specified in the "value" parameter, which
+        replaces any existing values or adds where an attribute did not previously
+        exist": those not named stay. Choice: the same holds for elements that a value
+        filter selects. "If the target location is a multi-valued attribute and no
+        filter is specified, the attribute and all values are replaced."
+        """
+
+        def change(attribute: Attribute, old: Any) -> Any:
+            if value is None:
+                return remove(attribute, old)
+            if value == []:  # elements in which nothing can be written
+                return old
+            if is_object(value):
+                return merge(attribute, old, value, self.replace)
+            return value
+
+        return change
+
+    def union(
+        self, attribute: Attribute, old: list[Any], value: list[Any]
+    ) -> list[Any]:
+        """Return the elements of both; one that exists keeps its spelling.
+
+        "If the target location already contains the value specified, no changes SHOULD
+        be made to the resource" (RFC 7644 §3.5.2.1). Their places are kept for the next
+        operation, so that many adds of one element take linear time.
+        """
+        known, places = self.places.get(attribute, (None, {}))
+        if known is not old:
+            places = {identity(attribute, x): place for place, x in enumerate(old)}
+        result = list(old)
+        for each in value:
+            place = places.setdefault(identity(attribute, each), len(result))
+            if place == len(result):
+                result.append(each)
+            elif attribute.is_complex:
+                result[place] = merge(attribute, result[place], each, self.replace)
+        if attribute.is_complex and any(x.get("primary") is True for x in value):
+            result = settle_primary(attribute, old, result)
+        if result == old:
+            result = old
+        self.places[attribute] = result, places
+        return result
 
 
 def apply_patch(
@@ -2590,11 +2722,12 @@ def apply_patch(
     resource: Resource,
     operations: Iterable[Operation],
     gate: Gate,
-    complete: Callable[[Resource], Resource],
-) -> tuple[Resource, set[str]]:
-    """Answer the resource after all operations, and the names of what they wrote.
+    complete: Callable[[Resource, Names], Resource],
+) -> tuple[Resource, list[Written]]:
+    """Return the resource after all operations, and what they wrote.
 
-    `complete` answers a resource with what is computed, for filters and comparisons.
+    `complete` returns a resource with the computed attributes that are named, for
+    filters and comparisons.
 
     Raises NoTargetException, InvalidPathException, InvalidFilterException,
     InvalidValueException, MutabilityException (RFC 7644 §3.5.2, Table 9).
@@ -2606,7 +2739,7 @@ def apply_patch(
 
 
 def update(container: Resource, chain: Chain, change: Change) -> Resource:
-    """Answer this object with a change made at the end of a chain.
+    """Return this object with a change made at the end of a chain.
 
     A path through a multi-valued attribute without a filter leads to each element.
     """
@@ -2617,92 +2750,101 @@ def update(container: Resource, chain: Chain, change: Change) -> Resource:
         new = change(attribute, old)
     elif attribute.multi_valued:
         new = [update(each, tuple(rest), change) for each in old or [{}]]
-        new = distinct(attribute, [each for each in new if each])
+        new = settle(attribute, old or [], new)
     else:
         new = update(old or {}, tuple(rest), change)
     if new is old:
         return container
-    check_immutable([attribute], container, assign({}, attribute.name, new))
-    if attribute.multi_valued and "primary" in attribute.attributes and new:
-        new = settle_primary(attribute, old or [], new)
-    return assign(container, attribute.name, new)
+    new = keep_immutable([attribute], container, assign({}, attribute.name, new))
+    return assign(container, attribute.name, new.get(attribute.name))
 
 
-def add(attribute: Attribute, old: Any, value: Any) -> Any:
-    """``add`` (RFC 7644 §3.5.2.1): append, merge or set."""
-    if attribute.multi_valued:
-        return union(attribute, old or [], value or [])
-    if attribute.is_complex and value is not None:
-        return merge(attribute, old or {}, value, add)
-    return value
+def within(chain: Chain, change: Change) -> Change:
+    """Return the change of an element whose sub-attribute changes."""
+    return lambda _, element: update(element, chain, change)
 
 
-def replace_value(attribute: Attribute, old: Any, value: Any) -> Any:
-    """``replace`` (RFC 7644 §3.5.2.3).
+def of_chosen(chosen: Iterable[bool], change: Change) -> Change:
+    """Return the change of an attribute of which the chosen elements change.
 
-    "A set of sub-attributes SHALL be specified in the "value" parameter, which replaces
-    any existing values or adds where an attribute did not previously exist": those not
-    named stay. Choice: the same holds for elements that a value filter selects.
+    "If no other values remain after removal of the selected values, the multi-valued
+    attribute SHALL be considered unassigned" (RFC 7644 §3.5.2.2). A complex attribute
+    is a list of one.
     """
-    if attribute.is_complex and not attribute.multi_valued and value is not None:
-        return merge(attribute, old or {}, value, replace_value)
-    return value
+    marks = iter(chosen)
+
+    def change_chosen(attribute: Attribute, old: Any) -> Any:
+        many, element = attribute.multi_valued, element_of(attribute)
+        elements = [] if old is None else old if many else [old]
+        new = []
+        for each in elements:
+            changed = change(element, each) if next(marks) else each
+            if changed is not each and is_object(changed):
+                subs = attribute.attributes.values()
+                changed = keep_immutable(subs, each, changed)
+            new.append(changed)
+        if all(map(operator.is_, new, elements)):
+            return old
+        kept = settle(attribute, elements, new)
+        if not kept:
+            return remove(attribute, old)
+        return kept if many else kept[0]
+
+    return change_chosen
+
+
+def settle(attribute: Attribute, old: list[Any], new: list[Any]) -> list[Any]:
+    """Return changed elements without those that are empty or the same as another."""
+    new = distinct(attribute, [each for each in new if not is_unassigned(each)])
+    return settle_primary(attribute, old, new) if attribute.is_complex else new
+
+
+def is_object(value: Any) -> bool:
+    """Return whether a value is complex."""
+    return isinstance(value, dict)
 
 
 def remove(attribute: Attribute, old: Any) -> None:
-    """``remove`` (RFC 7644 §3.5.2.2).
+    """``remove`` (RFC 7644 §3.5.2.2), and what null does (RFC 7643 §2.5).
 
-    Raises MutabilityException when "an attribute ... becomes unassigned and is defined
-    as a required attribute".
+    Raises MutabilityException "if an attribute is removed or becomes unassigned and is
+    defined as a required attribute"; a secret may be there, since it is not kept.
     """
-    if attribute.required and not is_unassigned(old):
+    if attribute.required and (attribute.is_secret or not is_unassigned(old)):
         raise MutabilityException(
             detail=f"'{attribute.path}' is required: it cannot be removed."
         )
 
 
-OPERATIONS: dict[str, Callable[[Attribute, Any, Any], Any]] = {
-    "add": add,
-    "replace": replace_value,
-    "remove": lambda attribute, old, _: remove(attribute, old),
+OPERATIONS: dict[str, Callable[[Patch, Any], Change]] = {
+    "add": Patch.add,
+    "replace": Patch.replace,
+    "remove": lambda patch, value: remove,
 }
 
 
 def merge(
     attribute: Attribute,
-    old: Resource,
+    old: Resource | None,
     value: Resource,
-    change: Callable[[Attribute, Any, Any], Any],
+    change: Callable[[Any], Change],
 ) -> Resource:
-    """Answer a complex value with these sub-attributes changed; null clears."""
-    result = old
+    """Return a complex value with these sub-attributes changed, and no others.
+
+    A reference has a `value` or a `$ref`: the one that is written replaces the other.
+    """
+    result = old = old or {}
+    if attribute.refers and "$ref" in value and "value" not in value:
+        result = assign(result, "value", None)
     for name, item in value.items():
-        sub = attribute.attributes[name.lower()]
-        new = change(sub, old.get(name), item)
-        if new != old.get(name):
+        sub = attribute.attributes[lower(name)]
+        new = change(item)(sub, old.get(name))
+        same = attribute.multi_valued and value_key(sub, new) == value_key(
+            sub, old.get(name)
+        )
+        if new != old.get(name) and not same:
             result = assign(result, name, new)
-    return result
-
-
-def union(attribute: Attribute, old: list[Any], value: list[Any]) -> list[Any]:
-    """Answer the elements of both; one that exists takes over `primary` only."""
-    result = list(old)
-    if attribute.refers:  # long lists, compared by one value
-        places = {
-            x["value"] if "value" in x else identity(attribute, x): place
-            for place, x in enumerate(old)
-        }
-    else:
-        places = {identity(attribute, each): place for place, each in enumerate(old)}
-    for each in value:
-        place = places.setdefault(identity(attribute, each), len(result))
-        if place == len(result):
-            result.append(each)
-        elif attribute.is_complex:
-            merged = {**result[place], **each}
-            check_immutable(attribute.attributes.values(), result[place], merged)
-            result[place] = merged
-    return result
+    return keep_immutable(attribute.attributes.values(), old, result)
 
 
 def settle_primary(attribute: Attribute, old: list[Any], new: list[Any]) -> list[Any]:
@@ -2732,21 +2874,6 @@ def element_of(attribute: Attribute) -> Attribute:
     return replace(attribute, multi_valued=False, required=False)
 
 
-def is_named(attribute: Attribute, element: Any, item: Resource) -> bool:
-    """Tell whether an element has every value that an item gives."""
-    if not attribute.is_complex:
-        return bool(
-            comparable(attribute, element) == comparable(attribute, item["value"])
-        )
-    for name, value in item.items():
-        sub = attribute.attributes[name.lower()]
-        if name not in element:
-            return False
-        if comparable(sub, element[name]) != comparable(sub, value):
-            return False
-    return True
-
-
 def equal_terms(tree: Filter[Chain]) -> list[AttrExp[Chain]] | None:
     """Answer the terms of `a eq 1 and b eq 2`, or None for any other filter."""
     match tree:
@@ -2771,24 +2898,34 @@ def immutable(attribute: Attribute) -> MutabilityException:
     )
 
 
-def check_immutable(
+def keep_immutable(
     attributes: Iterable[Attribute], old: Resource, new: Resource
-) -> None:
-    """Check that what is immutable and had a value still has it (RFC 7643 §2.2).
+) -> Resource:
+    """Return the new object, in which immutable values are spelt as before.
 
-    The elements of a multi-valued attribute come and go: only one that is changed in
-    its place is checked, by whoever changes it.
+    "If one or more values are already set for the attribute, the input value(s) MUST
+    match" (RFC 7644 §3.5.1): order and case matter where they do elsewhere. The
+    elements of a multi-valued attribute come and go: only one that is changed in its
+    place is checked, where it is changed.
 
     Raises MutabilityException.
     """
     for attribute in attributes:
         before, after = old.get(attribute.name), new.get(attribute.name)
-        if before is None:
+        if before is None or before is after or "immutable" not in attribute.marks:
             continue
-        if attribute.mutability == "immutable" and after != before:
-            raise immutable(attribute)
-        if attribute.is_complex and not attribute.multi_valued:
-            check_immutable(attribute.attributes.values(), before, after or {})
+        kept = before
+        if attribute.mutability == "immutable":
+            if value_key(attribute, before) != value_key(attribute, after):
+                raise immutable(attribute)
+        elif attribute.is_complex and not attribute.multi_valued:
+            subs = attribute.attributes.values()
+            kept = keep_immutable(subs, before, after or {})
+        else:
+            continue
+        if kept is not after:
+            new = assign(new, attribute.name, kept)
+    return new
 
 
 # === 9. Representations (RFC 7644 §3.4.2.5, §3.9; RFC 7643 §7): represent ===
@@ -3047,8 +3184,10 @@ class Store:
     ) -> None:
         """Take what is never returned, such as {"password": "t1meMa$heen"}, by path.
 
-        This is the only place that it ever reaches. Here it is forgotten: no copy is
-        kept, so none can leak. A subclass may hash it.
+        The value None says that the secret is gone: removed, or replaced by null. A
+        path that is not among `values` is as before. This is the only place that a
+        secret ever reaches. Here it is forgotten: no copy is kept, so none can leak. A
+        subclass may hash it.
         """
 
     # What is below is how this store finds things; a subclass needs none of it.
@@ -3674,11 +3813,11 @@ def replace_resource(
         check_required_within(
             [x for x in required if x.name in new or x.is_secret], new
         )
-        new = carry_over(fixed, old, new)
+        new = keep_immutable(fixed, old, carry_over(fixed, old, new))
         check_required_within(required, new, stored=True)
-        check_immutable(fixed, old, new)
         new["schemas"] = schemas_of(type, new)
-        return commit(directory, type, old, new, gate)
+        gone = cleared_secrets(type.attributes, payload)
+        return commit(directory, type, old, new, gate, gone)
 
 
 def modify_resource(
@@ -3698,13 +3837,18 @@ def modify_resource(
         old = directory.read(type, id)
         condition(old)
 
-        def complete(resource: Resource) -> Resource:
-            return directory.complete(type, resource, gate.base)
+        def complete(resource: Resource, names: Names) -> Resource:
+            return directory.complete(type, resource, gate.base, names)
 
         new, written = apply_patch(type, old, operations, gate, complete)
-        attributes = [type.attributes[name.lower()] for name in written]
-        check_required_within(attributes, new, stored=True)
-        return commit(directory, type, old, new, gate), written
+        attributes = {chain[0].name: chain[0] for chain, _ in written}
+        check_required_within(attributes.values(), new, stored=True)
+        gone: dict[str, None] = {}
+        for chain, value in written:
+            if not any(each.multi_valued for each in chain[:-1]):
+                last = Attributes({chain[-1].name.lower(): chain[-1]})
+                gone |= cleared_secrets(last, {chain[-1].name: value})
+        return commit(directory, type, old, new, gate, gone), set(attributes)
 
 
 def delete_resource(
@@ -3729,12 +3873,15 @@ def commit(
     old: Resource,
     new: Resource,
     gate: Gate,
+    gone: Mapping[str, None],
 ) -> Resource:
     """Store what has become of a resource, unless nothing has changed.
 
-    A secret is not kept, so that writing one always counts as a change.
+    A secret is not kept, so that writing one, or clearing it (`gone`), always counts as
+    a change.
     """
-    new, secret = part_secrets(type, new)
+    new, written = part_secrets(type, new)
+    secret = {**gone, **written}
     if secret and not directory.provider.supports("changePassword"):
         raise MutabilityException(
             detail=f"{', '.join(secret)}: changePassword is not supported "
@@ -3748,6 +3895,25 @@ def commit(
     if secret:
         directory.store.keep_secrets(type, resource, secret)
     return resource
+
+
+def cleared_secrets(
+    attributes: Mapping[str, Attribute], value: Mapping[str, Any]
+) -> dict[str, None]:
+    """Return the paths of the secrets that an object unassigns (RFC 7643 §2.5)."""
+    gone: dict[str, None] = {}
+    for name, item in value.items():
+        attribute = attributes.get(name.lower())
+        if attribute is None or "never" not in attribute.marks:
+            continue
+        subs = attribute.attributes
+        if attribute.is_secret:
+            gone |= {attribute.path: None} if is_unassigned(item) else {}
+        elif is_unassigned(item) and item != {}:
+            gone |= cleared_secrets(subs, dict.fromkeys(subs))
+        elif isinstance(item, dict):
+            gone |= cleared_secrets(subs, item)
+    return gone
 
 
 def carry_over(

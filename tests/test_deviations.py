@@ -401,6 +401,16 @@ REMOVALS = [
     removal(["nobody", "u1"], "u2"),
     removal("nobody", "u1", "u2"),
     removal([], "u1", "u2"),
+    # The id alone names a member; what is beside it is computed.
+    removal([{"value": "u2", "display": "another name"}], "u1"),
+    removal([{"value": "u1", "type": "Group", "$ref": "../Users/u2"}], "u2"),
+    removal([{"$ref": f"{BASE}/Users/u1"}], "u2"),
+    removal({"members": [{"$ref": None, "value": "u1"}]}, "u2"),
+    removal({"Members": {"value": "u1"}}, "u2"),
+    removal({"members": []}, "u1", "u2"),
+    removal([None, "u1"], "u2"),
+    group("", op("remove", "members", None)),
+    group("", op("remove", 'members[value eq "u1"]', None), "u2"),
     group(
         "op-case remove-with-value",
         op("Remove", "members", [{"$ref": None, "value": "u1"}]),
@@ -432,6 +442,8 @@ REMOVALS = [
             ((W, H), ["h@x.example"], emails(W)),
             ((W, H), [], emails(W, H)),
             ((), [W], {}),
+            ((W, H), {"emails": [W]}, emails(H)),
+            ((W, H), [W | {"value": "W@X.EXAMPLE"}], emails(H)),
         )
     ),
     user(
@@ -597,6 +609,19 @@ EMPTY = [
     *body("empty-clears", {EXT: {"manager": ""} | SALES}, {EXT: SALES}, (USER, EXT)),
     user("op-case empty-clears", MANAGED, op("Replace", MANAGER, ""), {}),
     *value("path-as-key empty-clears", MANAGED, {MANAGER: ""}, {}),
+    # {"value": ""} of a single reference is empty too, and so is its `value`.
+    *(
+        user("empty-clears", MANAGED, op(name, *sent), {})
+        for name in ("add", "replace")
+        for sent in ((MANAGER, {"value": ""}), (f"{MANAGER}.value", ""))
+    ),
+    *value("empty-clears", MANAGED, {EXT: {"manager": {"value": ""}}}, {}),
+    *body(
+        "empty-clears",
+        {EXT: {"manager": {"value": ""}} | SALES},
+        {EXT: SALES},
+        (USER, EXT),
+    ),
     # An empty plain string is a string.
     user("", LEAD, op("replace", "title", ""), {"title": ""}),
     *value("", LEAD, {"title": ""}, {"title": ""}),
@@ -842,6 +867,9 @@ UNKNOWN_SCHEMA = [
     *body("unknown-schema", {"urn:example:x": {"a": [{}]}} | DR, DR, (USER,)),
     *body("unknown-schema", {"urn:example:x": {"a": 1}}, {}, (USER, "urn:example:x")),
     *value("unknown-schema", LEAD, {"urn:example:x": {"a": 1}}, LEAD),
+    *value("unknown-schema", LEAD, {"schemas": ["urn:example:x"]}, LEAD),
+    user("unknown-schema", LEAD, op("add", "schemas", ["urn:example:x"]), LEAD),
+    user("unknown-schema", LEAD, op("add", "schemas", "urn:example:x"), LEAD),
     *value("unknown-schema", LEAD, {"urn:example:x": {"a": 1}} | DR, DR),
     *group_body("unknown-schema", {}, schemas=(GROUP, AZURE)),
     *group_body("unknown-schema", {}, schemas=(GROUP, EXT)),
@@ -1279,7 +1307,7 @@ RFC = [
         op("replace", "name", {"familyName": "C"}),
         {"name": IDA | {"familyName": "C"}},
     ),
-    *value("", LEAD, {"id": "u1", "schemas": ["urn:example:x"], "title": "Dr"}, DR),
+    *value("", LEAD, {"id": "u1", "schemas": [USER], "title": "Dr"}, DR),
     group(
         "",
         op("replace", value={"id": "G1", "displayName": "squad"}),
@@ -1445,10 +1473,8 @@ PATCHES: dict[str, list[Any]] = {  # scimType: operations, on user u1
         op("add", value={"active": "yes"}),
         op("replace", f"{WORK}.primary", "on"),
         op("add", "roles", [{"value": "x", "primary": 7}]),
-        op("remove", "emails", None),
         op("remove", "title", "Lead"),
         op("remove", "title", ["Lead"]),
-        op("remove", "title", None),
         op("remove", "active", True),
         op("remove", "name", SMITH),
         op("remove", "name.familyName", "Smith"),
@@ -1535,7 +1561,6 @@ BODIES: list[dict[str, Any]] = [  # of POST and PUT
     {"roles": [{"value": "x"} | TRUE, {"value": "y"} | TRUE]},
 ]
 GROUPS: list[Any] = [  # of PATCH on a group
-    op("remove", "members", None),
     op("add", "members", [LOOSE_MEMBER]),
     op("replace", "members", [{"value": "u1"}, LOOSE_MEMBER]),
     op("add", value={"members": [LOOSE_MEMBER]}),
@@ -1595,6 +1620,26 @@ def test_never(level: str, scim_type: str, method: str, path: str, sent: Any) ->
     assert codes_of(reply) == set()
     assert app.dump() == dumped
     assert everything(client) == before
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize(
+    ("path", "sent"),
+    [
+        ("/Users/u1", op("remove", "emails", [{"type": "work", "vlaue": "x"}])),
+        ("/Users/u1", op("remove", "emails", [W, {"type": "work", "vlaue": None}])),
+        ("/Users/u1", op("remove", "emails", {"work": [W]})),
+        ("/Groups/G1", op("remove", "members", [{"value": "u1", "vlaue": "u1"}])),
+        ("/Groups/G1", op("remove", "members", [{"display": "Bob"}])),
+        ("/Groups/G1", op("remove", "members", [{"type": "User"}])),
+    ],
+)
+def test_an_item_that_would_name_too_much(level: str, path: str, sent: Any) -> None:
+    """An item with an unknown name, or a reference without its id, names nothing."""
+    app, client = serve({"emails": [W, H]}, tolerance=level)
+    before = app.dump()
+    assert_error(client.patch(path, sent), 400, "invalidValue")
+    assert app.dump() == before
 
 
 @pytest.mark.parametrize("level", LEVELS)

@@ -92,7 +92,7 @@ ADD: list[tuple[str | None, Any, Any, Any]] = [  # path, value, before, after
     (None, emails(H) | DR, emails(W), emails(W, H) | DR),
     (None, emails(H) | {"nickname": "B"}, {}, emails(H) | {"nickName": "B"}),  # the RFC
     (None, {"name": ANN}, {"name": SMITH}, {"name": SMITH | ANN}),
-    (None, {"id": "2", "schemas": ["x"], "title": "Dr"}, {}, DR),
+    (None, {"id": "2", "schemas": [USER], "title": "Dr"}, {}, DR),
     ("name", ANN, {"name": SMITH | {"givenName": "A"}}, {"name": SMITH | ANN}),
     ("name", SMITH, {}, {"name": SMITH}),
     ("name.givenName", "Ann", {"name": SMITH}, {"name": SMITH | ANN}),
@@ -137,6 +137,7 @@ REMOVE: list[tuple[str, Any, Any]] = [  # path, before, after
     (f"{EXT}:department", ext(SALES), {}),
     (f"{EXT}:manager", ext(SALES | {"manager": {"value": "1"}}), ext(SALES)),
     (EXT, ext(BOTH) | DR, DR),
+    (f'schemas[value eq "{EXT}"]', ext(BOTH) | DR, DR),
 ]
 REPLACE: list[tuple[str | None, Any, Any, Any]] = [  # path, value, before, after
     ("title", "Dr", MR, DR),
@@ -153,6 +154,8 @@ REPLACE: list[tuple[str | None, Any, Any, Any]] = [  # path, value, before, afte
     ("emails", [N], {}, emails(N)),
     ("emails", [], emails(W), {}),
     ("emails", None, emails(W), {}),
+    ("schemas", [USER], ext(BOTH) | DR, DR),
+    ("schemas", [USER.upper(), EXT], ext(BOTH) | DR, ext(BOTH) | DR),
     (None, {"active": False}, {"active": True} | DR, {"active": False} | DR),
     (
         None,
@@ -224,6 +227,11 @@ SEVERAL: list[tuple[Any, list[Any], Any]] = [  # before, operations, after
         ],
         emails(HX) | DR,
     ),
+    (  # a $ref takes the place of the id that was there
+        ext({"manager": {"value": "1"}}),
+        [op("add", f"{EXT}:manager", {"$ref": "../Users/2"})],
+        ext({"manager": {"value": "2", "$ref": f"{BASE}/Users/2"}}),
+    ),
 ]
 ROWS = [
     *(([op("add", row[0], row[1])], row[2], row[3]) for row in ADD),
@@ -286,13 +294,39 @@ NO_CHANGE: list[list[dict[str, Any]]] = [
     [op("replace", f"{EXT}:department", "Sales")],
     [op("replace", "nickName", None)],
     [op("add", "nickName", "B"), op("remove", "nickName")],
+    # "Unassigned" and the values that are shown are no modification (RFC 7643 §2.5).
+    [op("replace", value={"groups": []})],
+    [op("add", value={"groups": None, "photos": []})],
+    [op("replace", "groups", [])],
+    [op("replace", "id", "2")],
+    [op("add", "schemas", [USER])],
+    [op("replace", "schemas", [EXT.upper(), USER])],
+    # An element that is there already, each part by its own case rule.
+    [op("add", "emails", [{"value": "W@X.TEST", "type": "Work"}])],
+    [op("add", f"{EXT}:manager", {"$ref": "../Users/1"})],
+    [op("add", f"{EXT}:manager", {"$ref": f"{BASE}/Users/1"})],
+    # Null is as no value.
+    [op("remove", "phoneNumbers", None)],
+    [op("remove", 'emails[type eq "other"]', None)],
+    # A value that holds nothing says nothing of what is there.
+    *(
+        [op(name, *sent)]
+        for name in ("add", "replace")
+        for sent in (
+            *(("name", {}), (EXT, {}), (f"{EXT}:manager", {}), (WORK, {})),
+            *((None, {EXT: {}}), (None, {"name": {}}), (None, {})),
+            *((f"{EXT}:manager", {"displayName": "X"}), ("emails", [{}])),
+            *((None, {EXT: {"manager": {"displayName": "X"}}}), ("emails", {})),
+        )
+    ),
 ]
 
 
 @pytest.mark.parametrize("operations", NO_CHANGE, ids=spelt)
 def test_what_changes_nothing(people: Client, operations: list[Any]) -> None:
     """The version and lastModified stay as they are (§3.5.2.1, §3.14)."""
-    attributes = emails(W | TRUE, H) | ext(SALES) | {"name": SMITH | ANN}
+    attributes = emails(W | TRUE, H) | {"name": SMITH | ANN}
+    attributes |= ext(SALES | {"manager": {"value": "1"}})
     before = people.user("bjensen", title="Dr", active=True, **attributes)
     reply = people.patch("/Users/2", *operations)
     assert reply.status == 200, reply.content
@@ -320,6 +354,10 @@ REFUSED: dict[str, list[dict[str, Any]]] = {
         op("replace", value={"groups": [{"value": "x"}]}),
         op("replace", value={"title": "Dr", "meta": {"version": "x"}}),
         op("replace", f"{EXT}:manager.displayName", "X"),
+        *(op("remove", "schemas"), op("replace", "schemas", [EXT])),
+        op("remove", f'schemas[value eq "{USER}"]'),
+        *(op("replace", "schemas", value) for value in (None, [])),
+        *(op("replace", path, None) for path in ("userName", "id")),
     ],
     "invalidPath": [
         op("remove", 'title eq "Mr"'),
@@ -343,7 +381,6 @@ REFUSED: dict[str, list[dict[str, Any]]] = {
     ],
     "invalidValue": [
         op("remove", "title", "Mr"),
-        op("remove", "emails", None),
         op("add", "title"),
         op("replace", "title"),
         op("add", value="Dr"),
@@ -354,6 +391,8 @@ REFUSED: dict[str, list[dict[str, Any]]] = {
         op("replace", "name.familyName", {"x": 1}),
         op("replace", "userName", ""),
         op("replace", "password", 5),
+        *(op(name, "schemas", 5) for name in ("add", "replace")),
+        op("replace", value={"schemas": 5}),
         *(op("add", "emails", value) for value in (5, [{"value": 5}], [[N]])),
         op("add", "emails", [N, {"value": "x", "primary": "on"}]),
         op("add", "addresses", ["Main Street"]),
