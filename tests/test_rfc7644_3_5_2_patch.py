@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from random import Random
 from typing import Any
 
 import pytest
 from conftest import ENTERPRISE, PATCH_OP, USER, Client, assert_error
+
+from scim2_server import Resource, ResourceType, Store
 
 BASE = "http://localhost/v2"
 NOTHING = object()
@@ -602,3 +605,332 @@ def test_passwords(people: Client, operation: dict[str, Any]) -> None:
     assert reply["meta"].pop("version") != before["meta"].pop("version")
     assert reply["meta"].pop("lastModified") != before["meta"].pop("lastModified")
     assert reply.json == before
+
+
+# --- Schemas of one's own -------------------------------------------------------------
+
+ITEM = "urn:example:item"
+KINDS = ("string", "boolean", "integer", "decimal", "dateTime", "binary", "reference")
+VALUES: dict[str, list[Any]] = {
+    "string": ["red", "blue"],
+    "boolean": [True, False],
+    "integer": [1, 2],
+    "decimal": [1.5, 2.5],
+    "dateTime": ["2011-05-13T04:42:34Z", "2012-05-13T04:42:34Z"],
+    "binary": ["YWI=", "YWM="],
+    "reference": ["https://a.example/1", "https://a.example/2"],
+}
+
+
+def attribute(name: str, type: str = "string", **more: Any) -> dict[str, Any]:
+    """Spell an attribute of a schema."""
+    return {"name": name, "type": type, **more}
+
+
+def serve_items(
+    make_client: Callable[..., Client], *attributes: Any, **options: Any
+) -> Client:
+    """Serve a resource type whose schema has these attributes."""
+    schema = {"id": ITEM, "name": "Item", "attributes": [*attributes]}
+    type = {"name": "Item", "endpoint": "/Items", "schema": ITEM}
+    return make_client(schemas=[schema], resource_types=[type], **options)
+
+
+def item(client: Client, **attributes: Any) -> str:
+    """Make an item and return its path."""
+    reply = client.post("/Items", {"schemas": [ITEM], **attributes})
+    assert reply.status == 201, reply.content
+    return f"/Items/{reply['id']}"
+
+
+def body_of(client: Client, path: str) -> dict[str, Any]:
+    """Return what an item shows besides its common attributes."""
+    common = ("schemas", "id", "meta")
+    return {k: v for k, v in client.get(path).json.items() if k not in common}
+
+
+TAGS = attribute("tags", multiValued=True)
+KEYS = attribute(
+    "keys",
+    "complex",
+    multiValued=True,
+    subAttributes=[
+        attribute("value"),
+        attribute("uses", multiValued=True),
+        attribute("serial", mutability="readOnly"),
+    ],
+)
+SPARE = {"value": "b", "uses": ["x"]}
+OWN: list[tuple[dict[str, Any], Any]] = [  # an operation; what is there after it
+    (op("add", 'tags[value eq "red"].value', "green"), ["green", "blue"]),
+    (op("replace", 'tags[value eq "red"].value', "green"), ["green", "blue"]),
+    (op("replace", 'tags[value eq "red"]', "BLUE"), ["blue"]),
+    (op("remove", 'tags[value eq "red"].value'), ["blue"]),
+    (op("remove", "tags", ["RED"]), ["blue"]),
+    (op("remove", "tags", {"tags": "red"}), ["blue"]),
+    (op("add", "tags", ["Red"]), ["red", "blue"]),
+    (op("replace", 'tags[value eq "red"]', None), ["blue"]),
+    (op("remove", "keys.uses", ["X"]), [{"value": "a", "uses": ["y"]}, {"value": "b"}]),
+    (op("remove", "keys", [{"uses": ["y", "x"]}]), [SPARE]),
+    (op("remove", "keys", [{"value": "a", "serial": "5"}]), None),
+    (op("replace", 'keys[value eq "a"]', {"serial": "5"}), None),
+    (op("replace", "keys", [{"serial": "5"}, {}]), None),
+    (op("replace", "keys", [None]), None),
+    (op("add", "keys", [{"value": "A", "uses": ["Y", "x"]}]), None),
+    (op("replace", 'keys[value eq "a"].uses', []), [{"value": "a"}, SPARE]),
+    (op("replace", "keys.uses", ["z"]), [{"value": x, "uses": ["z"]} for x in "ab"]),
+]
+
+
+@pytest.mark.parametrize(("operation", "after"), OWN, ids=lambda row: str(row)[:60])
+def test_own_attributes_with_many_values(
+    make_client: Callable[..., Client], operation: dict[str, Any], after: Any
+) -> None:
+    """Simple elements are their `value`; None stands for no change (§3.5.2)."""
+    client = serve_items(make_client, TAGS, KEYS)
+    held = {
+        "tags": ["red", "blue"],
+        "keys": [{"value": "a", "uses": ["x", "y"]}, SPARE],
+    }
+    path = item(client, **held)
+    before = client.get(path)
+    reply = client.patch(path, operation)
+    assert reply.status == 200, reply.content
+    name = operation["path"][:4]
+    assert body_of(client, path) == (held if after is None else held | {name: after})
+    if after is None or after == held[name]:
+        assert reply.json == before.json
+
+
+@pytest.mark.parametrize("tolerance", ["strict", "standard", "lenient"])
+def test_any_operation_on_any_schema(
+    make_client: Callable[..., Client], tolerance: str
+) -> None:
+    """No PATCH is answered 500, and none changes another attribute (§3.12)."""
+    random = Random(7644)
+    for _ in range(40):
+        traits = [(kind, many) for kind in (*KINDS, "complex") for many in (0, 1)]
+        attributes, held = [attribute("beside")], {"beside": "stays"}
+        for place, (kind, many) in enumerate(random.sample(traits, 6)):
+            mutability = random.choice(("readWrite",) * 3 + ("immutable", "writeOnly"))
+            more: dict[str, Any] = {"multiValued": bool(many), "mutability": mutability}
+            if kind == "complex":
+                more["subAttributes"] = [
+                    attribute(
+                        name,
+                        random.choice(KINDS),
+                        multiValued=random.random() < 0.3,
+                        mutability=random.choice(
+                            ("readWrite", "immutable", "readOnly")
+                        ),
+                    )
+                    for name in random.sample(("value", "type", "primary", "$ref"), 2)
+                ]
+            attributes.append(attribute(f"a{place}", kind, **more))
+
+        def one(attribute: dict[str, Any], whole: bool = True) -> Any:
+            if whole and attribute.get("multiValued"):
+                return [one(attribute, False) for _ in range(random.randint(0, 2))]
+            if attribute["type"] == "complex":
+                return {x["name"]: one(x) for x in attribute["subAttributes"]}
+            return random.choice(VALUES[attribute["type"]])
+
+        client = serve_items(make_client, *attributes, tolerance=tolerance)
+        path = item(client, **held)
+        for _ in range(60):
+            chosen = random.choice(attributes[1:])
+            subs = [x["name"] for x in chosen.get("subAttributes", [])] or ["value"]
+            sub = random.choice(subs)
+            literal = random.choice(['"red"', "true", "1", "null", '"YWI="'])
+            where = random.choice(("", "", f"[{sub} eq {literal}]", f"[{sub} pr]"))
+            tail = random.choice(("", f".{random.choice(subs)}"))
+            values = [one(chosen), one(chosen, False), None, [], {}, "", [{}], [None]]
+            values += [[[]], {sub: None}, {sub: []}, {sub: {}}, {"value": "red"}, 5]
+            values += [{chosen["name"]: one(chosen)}, NOTHING]
+            sent = random.choice(values)
+            name = random.choice(("add", "replace", "remove"))
+            operation = op(name, chosen["name"] + where + tail, sent)
+            before = body_of(client, path)
+            reply = client.patch(path, operation)
+            assert reply.status in (200, 400, 403), (operation, reply.content)
+            after = body_of(client, path)
+            touched = {k for k in before | after if before.get(k) != after.get(k)}
+            assert touched <= {chosen["name"]}, operation
+            if reply.status != 200:
+                assert not touched
+            if sent == {} and name != "remove":
+                assert not touched, operation
+
+
+@pytest.mark.parametrize("tolerance", ["standard", "lenient"])
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (EXT, {"jobCode": "7"}),
+        (None, {EXT: {"jobCode": "7"}}),
+        (f"{EXT}:manager", {"displayName": "X", "colour": "red"}),
+        ("name", {"colour": "red"}),
+        (WORK, {"verified": True}),
+        ("emails", [{"verified": True}]),
+        (None, {"emails": [{"verified": True}, {}]}),
+    ],
+)
+@pytest.mark.parametrize("name", ["add", "replace"])
+def test_a_value_of_which_nothing_is_known(
+    make_client: Callable[..., Client], tolerance: str, name: str, path: Any, value: Any
+) -> None:
+    """What is dropped of a value leaves what was there (unknown-attribute)."""
+    client = make_client(tolerance=tolerance)
+    boss = client.user("boss")
+    held = emails(W, H) | {"name": SMITH}
+    held |= ext(SALES | {"manager": {"value": boss["id"]}})
+    before = client.user("bjensen", **held)
+    reply = client.patch(f"/Users/{before['id']}", op(name, path, value))
+    assert reply.status == 200, reply.content
+    assert reply.headers["Scim-Deviation"] == "unknown-attribute"
+    assert reply.json == before
+
+
+@pytest.mark.parametrize("name", ["add", "replace"])
+@pytest.mark.parametrize("value", [{}, {"display": "B"}, {"type": "User"}])
+def test_a_member_whose_value_is_not_sent(
+    client: Client, name: str, value: Any
+) -> None:
+    """The member stays: what is computed is dropped, and nothing else was sent."""
+    id = client.user("bjensen")["id"]
+    group = client.group("crew", id)
+    path = f"/Groups/{group['id']}"
+    assert (
+        client.patch(path, op(name, f'members[value eq "{id}"]', value)).json == group
+    )
+
+
+class Vault(Store):
+    """A store that remembers which secrets it was given."""
+
+    def keep_secrets(
+        self, type: ResourceType, resource: Resource, values: Mapping[str, Any]
+    ) -> None:
+        """Remember the values by path."""
+        GIVEN.append(dict(values))
+
+
+GIVEN: list[dict[str, Any]] = []
+SECRETS = (
+    attribute("pin", returned="never", mutability="writeOnly"),
+    attribute("code", mutability="writeOnly", required=True),
+    attribute(
+        "box", "complex", subAttributes=[attribute("key", returned="never"), TAGS]
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("operations", "given"),
+    [
+        ([op("remove", "pin")], {"pin": None}),
+        ([op("replace", "pin", None)], {"pin": None}),
+        (
+            [op("add", value={"pin": None, "box": {"key": None}})],
+            {"pin": None, "box.key": None},
+        ),
+        ([op("remove", "box")], {"box.key": None}),
+        ([op("remove", "box.key")], {"box.key": None}),
+        ([op("remove", "pin"), op("add", "pin", "2")], {"pin": "2"}),
+        ([op("add", "pin", "2"), op("remove", "pin")], {"pin": None}),
+        ([op("replace", "box", {})], None),
+        ([op("remove", "code")], "mutability"),
+        ([op("replace", "code", None)], "mutability"),
+    ],
+)
+def test_the_store_learns_which_secrets_are_gone(
+    make_client: Callable[..., Client], operations: list[Any], given: Any
+) -> None:
+    """A removed secret comes as None; one that is required stays (§3.5.2.2)."""
+    client = serve_items(make_client, *SECRETS, store=Vault)
+    path = item(client, pin="1", code="2", box={"key": "3"})
+    GIVEN.clear()
+    reply = client.patch(path, *operations)
+    if given == "mutability":
+        assert_error(reply, 400, given)
+    assert ([given] if isinstance(given, dict) else []) == GIVEN
+
+
+def test_a_put_with_null_clears_a_secret(make_client: Callable[..., Client]) -> None:
+    """One that is left out stays, as nobody can send back what is never returned."""
+    client = serve_items(make_client, *SECRETS, store=Vault)
+    path = item(client, pin="1", code="2")
+    for sent, given in (
+        ({}, {"code": "2"}),
+        ({"PIN": None}, {"pin": None, "code": "2"}),
+    ):
+        GIVEN.clear()
+        assert client.put(path, {"schemas": [ITEM], "code": "2"} | sent).status == 200
+        assert [given] == GIVEN
+
+
+def test_a_read_only_attribute_of_an_extension(
+    make_client: Callable[..., Client],
+) -> None:
+    """It is refused inside the extension's object as by its path (§3.5.2)."""
+    urn = "urn:example:more"
+    schemas = [
+        {"id": ITEM, "name": "Item", "attributes": [attribute("name")]},
+        {
+            "id": urn,
+            "name": "More",
+            "attributes": [attribute("serial", mutability="readOnly"), attribute("a")],
+        },
+    ]
+    extended = {"schemaExtensions": [{"schema": urn, "required": False}]}
+    type = {"name": "Item", "endpoint": "/Items", "schema": ITEM} | extended
+    client = make_client(schemas=schemas, resource_types=[type])
+    path = item(client, name="x")
+    for sent in (
+        op("replace", f"{urn}:serial", "5"),
+        op("replace", urn, {"serial": "5"}),
+        op("add", value={urn: {"a": "1", "serial": "5"}}),
+    ):
+        assert_error(client.patch(path, sent), 400, "mutability")
+    reply = client.patch(path, op("add", value={urn: {"a": "1", "serial": None}}))
+    assert reply[urn] == {"a": "1"}
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+def test_an_immutable_value_in_another_spelling(
+    make_client: Callable[..., Client], method: str
+) -> None:
+    """It matches as it compares elsewhere, and the stored spelling stays (§3.5.1)."""
+    held = {"owner": "Ann", "tags": ["a", "b"], "since": "2011-05-13T04:42:34Z"}
+    fixed = {"mutability": "immutable"}
+    client = serve_items(
+        make_client,
+        *(attribute("owner", **fixed), TAGS | fixed),
+        attribute("since", "dateTime", **fixed),
+    )
+    path = item(client, **held)
+    before = client.get(path).json
+
+    def write(sent: dict[str, Any]) -> Any:
+        if method == "PUT":
+            return client.put(path, {"schemas": [ITEM], **sent})
+        return client.patch(path, op("replace", value=sent))
+
+    same = {"owner": "ANN", "tags": ["B", "a"], "since": "2011-05-13T06:42:34.0+02:00"}
+    reply = write(same)
+    assert reply.status == 200, reply.content
+    assert reply.json == before
+    for other in ({"owner": "Bo"}, {"tags": ["a"]}, {"since": "2012-05-13T04:42:34Z"}):
+        assert_error(write(other), 400, "mutability")
+    assert client.get(path).json == before
+
+
+def test_many_operations(client: Client) -> None:
+    """A PATCH has a limit, and below it takes time in line with its size."""
+    path = f"/Users/{client.user('bjensen')['id']}"
+    many = [op("add", "emails", [{"value": f"{x}@x.example"}]) for x in range(1001)]
+    assert "1000" in assert_error(client.patch(path, *many), 413)
+    many.pop()
+    assert len(client.patch(path, *many)["emails"]) == 1000
+    gone = [{"value": f"{x}@x.example"} for x in range(999)]
+    assert len(client.patch(path, op("remove", "emails", gone))["emails"]) == 1
