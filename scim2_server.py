@@ -4453,15 +4453,16 @@ def execute_bulk(
         raise PayloadTooLargeException(
             detail=f"The job has {len(sent)} operations: maxOperations is {most}."
         )
-    fail_on = message.get("failOnErrors")  # Choice: 0 is as 1
-    if fail_on is not None:
-        whole = isinstance(fail_on, int) and not isinstance(fail_on, bool)
-        if not whole or fail_on < 0:
-            raise InvalidSyntaxException(detail="'failOnErrors' must be an integer.")
+    fail_on = message.get("failOnErrors")
+    if fail_on is not None and (type(fail_on) is not int or fail_on < 0):
+        raise InvalidSyntaxException(
+            detail=f"'failOnErrors' is {clip(fail_on)}: send an integer of 1 or more, "
+            "or 0 for no limit."
+        )
     job = BulkJob(directory, sent, base, gate, refers)
     return {
         "schemas": [MESSAGES + "BulkResponse"],
-        "Operations": job.execute(math.inf if fail_on is None else max(1, fail_on)),
+        "Operations": job.execute(fail_on or math.inf),  # Choice: 0 is no limit
     }
 
 
