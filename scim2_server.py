@@ -4484,6 +4484,7 @@ class BulkJob:
         self.places: dict[str, int] = {}  # of the POST with this bulkId
         self.ids: dict[str, str] = {}  # that it is going to have
         self.results: dict[int, Resource] = {}
+        self.failed = 0  # of these
         self.relying: dict[int, list[int]] = {}  # on one that is still to come
         self.used: dict[int, list[int]] = {}  # by whom each is referred to
         self.members = [lower_keys(each) for each in sent]
@@ -4504,46 +4505,43 @@ class BulkJob:
             self.results[place] = self.attempt(place)
             for other in self.relying.pop(place, []):
                 self.settle(other)
-            if fail_on < math.inf:
-                failed = sum("response" in each for each in self.results.values())
-                if failed >= fail_on:
-                    break
+            if self.failed >= fail_on:
+                break
         for others in list(self.relying.values()):  # on what is not done any more
             for other in others:
                 self.undo(other)
         return [self.results[place] for place in sorted(self.results)]
 
     def order(self) -> list[int]:
-        """Answer the operations as sent, but for those that refer to a later one.
+        """Return the operations as sent, but for those that refer to a later one.
 
         These wait for it, and what is about the same target waits with them: "the same
-        stateful result is achieved as for non-optimized processing" (§3.7).
+        stateful result is achieved as for non-optimized processing" (§3.7). Those of a
+        circle run as sent; what refers to one of them waits for all of them.
         """
         if not any(self.references):
             return list(range(len(self.sent)))
         needs = self.needs()
-        followers: dict[int, list[int]] = {}
+        circles = find_circles(needs)
+        number = {place: n for n, circle in enumerate(circles) for place in circle}
+        left = [len(circle) for circle in circles]
+        waits_for = [0] * len(circles)
+        followers: list[list[int]] = [[] for _ in circles]
         for place, before in enumerate(needs):
             for each in before:
-                followers.setdefault(each, []).append(place)
-        ready = [place for place, before in enumerate(needs) if not before]
-        order: dict[int, None] = {}
-        while len(order) < len(needs):
-            if not ready:
-                circle = find_circle(needs, order)
-                for member in circle:  # who needs one of them waits for all of them
-                    for each in set(followers[member]).difference(circle):
-                        needs[each].update(dict.fromkeys(circle))
-                        for other in circle:
-                            followers[other].append(each)
-                ready = [min(circle)]
-            place = heapq.heappop(ready)
-            order[place] = None
-            for each in followers.get(place, ()):
-                needed = needs[each].pop(place, UNSET) is None
-                if needed and not needs[each] and each not in order:
-                    heapq.heappush(ready, each)
-        return list(order)
+                if number[each] != number[place]:
+                    waits_for[number[place]] += 1
+                    followers[number[each]].append(number[place])
+        ready = sorted(place for place in number if not waits_for[number[place]])
+        order = []
+        while ready:
+            order.append(place := heapq.heappop(ready))
+            left[number[place]] -= 1
+            for each in () if left[number[place]] else followers[number[place]]:
+                waits_for[each] -= 1
+                for member in () if waits_for[each] else circles[each]:
+                    heapq.heappush(ready, member)
+        return order
 
     def needs(self) -> list[dict[int, None]]:
         """Answer which operations each one comes after."""
@@ -4574,7 +4572,7 @@ class BulkJob:
         except SCIMException as error:
             for other in self.relying.pop(place, []):
                 self.undo(other)
-            return result | failure(error)
+            return result | self.fail(error)
         finally:
             self.gate.join(gate)
 
@@ -4710,8 +4708,17 @@ class BulkJob:
                 detail="It refers to a bulkId whose operation failed (RFC 7644 §3.7.1)."
             )
             kept = {name: result[name] for name in ("method", "bulkId")}
-            self.results[place] = kept | failure(error)
+            self.results[place] = kept | self.fail(error)
             stack += self.used.get(place, [])
+
+    def fail(self, error: SCIMException) -> Resource:
+        """Return the status and response of an operation that failed, and count it.
+
+        Choice: `status` is a string, as in the examples of RFC 7644 §3.7.3 and its
+        §3.7; the text of §3.7.3 speaks of a `code` and a `description` in it.
+        """
+        self.failed += 1
+        return {"status": str(error.status), "response": error_body(error)}
 
     def condition(self, version: Any) -> Condition:
         """Answer the precondition that a `version` is (RFC 7644 §3.7)."""
@@ -4720,14 +4727,35 @@ class BulkJob:
         return Preconditions(if_match=str(version)).check
 
 
-def find_circle(needs: list[dict[int, None]], done: Container[int]) -> list[int]:
-    """Answer operations that wait for each other, where all that are left wait."""
-    place = next(each for each in range(len(needs)) if each not in done)
-    way: dict[int, None] = {}
-    while place not in way:
-        way[place] = None
-        place = next(iter(needs[place]))
-    return list(itertools.dropwhile(lambda each: each != place, way))
+def find_circles(needs: list[dict[int, None]]) -> list[list[int]]:
+    """Return all operations, those that need each other together (Tarjan).
+
+    >>> find_circles([{2: None}, {}, {0: None, 1: None}])
+    [[1], [0, 2]]
+    """
+    circles: list[list[int]] = []
+    path: list[int] = []  # of those that are not in a circle yet
+    lowest = {-1: -1}  # place on the path that each one leads back to
+    way = [(-1, 0, iter(range(len(needs))))]  # no recursion: a job has long chains
+    while True:
+        place, start, rest = way[-1]
+        for each in rest:
+            if each not in lowest:
+                lowest[each] = len(path)
+                way.append((each, len(path), iter(needs[each])))
+                path.append(each)
+                break
+            lowest[place] = min(lowest[place], lowest[each])
+        else:
+            if place == -1:
+                return circles
+            if lowest[place] == start:
+                circles.append(path[start:])
+                lowest.update(dict.fromkeys(path[start:], len(needs)))
+                del path[start:]
+            way.pop()
+            above = way[-1][0]
+            lowest[above] = min(lowest[above], lowest[place])
 
 
 def check_supported(provider: Provider, name: str) -> None:
@@ -4738,33 +4766,25 @@ def check_supported(provider: Provider, name: str) -> None:
         )
 
 
-def failure(error: SCIMException) -> Resource:
-    """Answer the status and response of an operation that failed.
-
-    Choice: `status` is a string, as in the examples of RFC 7644 §3.7.3 and its §3.7;
-    the text of §3.7.3 speaks of a `code` and a `description` in it.
-    """
-    return {"status": str(error.status), "response": error_body(error)}
-
-
 def lower_keys(sent: Any) -> Resource:
     """Answer the members of an operation by their names in lower case."""
     return {key.lower(): x for key, x in sent.items()} if isinstance(sent, dict) else {}
 
 
-def bulk_ids_in(value: Any, known: Container[str]) -> list[str]:
-    """Answer the known bulkIds that stand in an operation, at any depth.
+def bulk_ids_in(value: Any, known: Container[str]) -> Iterator[str]:
+    """Yield the known bulkIds that stand in an operation, at any depth.
 
     Whether each is a reference only the schema tells, later: this is for the order.
     """
-    if isinstance(value, (dict, list)):
-        items = value.values() if isinstance(value, dict) else value
-        return [each for item in items for each in bulk_ids_in(item, known)]
-    if not isinstance(value, str) or "bulkId:" not in value:
-        return []
-    parts = value.split("bulkId:")[1:]
-    found = [re.split(r'["/\]]', part)[0] for part in parts]
-    return [each for each in (*parts, *found) if each in known]
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, (dict, list)):
+            stack += item.values() if isinstance(item, dict) else item
+        elif isinstance(item, str) and "bulkId:" in item:
+            for part in item.split("bulkId:")[1:]:
+                found = {part, re.split(r'["/\]]', part, maxsplit=1)[0]}
+                yield from (each for each in found if each in known)
 
 
 # === 16. Discovery (RFC 7644 §4): read_configuration, discovery_documents ===
