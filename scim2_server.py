@@ -18,7 +18,7 @@ Part I. The data
 Part II. The languages
 5. Filters and paths, syntax (RFC 7644 §3.4.2.2): parse_filter, parse_path
 6. Filters and sorting, meaning (RFC 7644 §3.4.2): compile_filter, sort_key
-7. Resources in a request (RFC 7643 §3, RFC 7644 §3.3): read_resource
+7. Resources in a request (RFC 7643 §3): read_resource, check_models
 8. PATCH (RFC 7644 §3.5.2): apply_patch
 9. Representations (RFC 7644 §3.4.2.5, §3.9; RFC 7643 §7): represent
 
@@ -111,6 +111,7 @@ try:
 except ImportError:
     sys.exit("scim2_server needs scim2-models: python3 -m pip install scim2-models")
 
+from pydantic import Base64Bytes, EmailStr, TypeAdapter, ValidationError
 from scim2_models import (
     ConflictException,
     ExpiredCursorException,
@@ -504,6 +505,11 @@ Chain = tuple[Attribute, ...]
 """The way to an attribute: the extension, if any, the attribute, the sub-attribute."""
 
 
+Model = type[scim2_models.Resource[Any]] | type[scim2_models.Extension]
+"""A schema as a class of scim2-models."""
+MODELS = scim2_models.Resource, scim2_models.Extension
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ResourceType:
     """A resource type and the attributes of its schemas (RFC 7643 §6)."""
@@ -517,6 +523,10 @@ class ResourceType:
     unique: tuple[Chain, ...]
     indexed: tuple[Chain, ...]  # what `Store` finds without looking at every resource
     references: tuple[Chain, ...]  # complex attributes whose `value` is an id
+    documents: Mapping[str, Mapping[str, Any]]
+    """The schemas: that of the resource as "", those of extensions by URN."""
+    classes: Mapping[str, Model]
+    """Those of them that were given as classes of scim2-models, likewise."""
 
     # What follows from these:
     members: Attribute | None = field(init=False)
@@ -615,9 +625,13 @@ RESERVED = {
 
 
 def compile_types(
-    schemas: Iterable[Mapping[str, Any]], types: Sequence[Mapping[str, Any]]
+    schemas: Iterable[Mapping[str, Any]],
+    types: Sequence[Mapping[str, Any]],
+    classes: Mapping[str, Model],
 ) -> dict[str, ResourceType]:
     """Compile resource types, by name, from the documents of both (RFC 7643 §6, §7).
+
+    `classes` are the schemas that were given as such, by their ids in lower case.
 
     Raises ValueError when a document is invalid or names what is not there.
     """
@@ -630,7 +644,7 @@ def compile_types(
     names = [str(each["name"]) for each in types]
     compiled = {}
     for document in types:
-        compiled[document["name"]] = compile_type(document, by_urn, names)
+        compiled[document["name"]] = compile_type(document, by_urn, names, classes)
     endpoints = [each.endpoint.lower() for each in compiled.values()]
     for endpoint in endpoints:
         whole = re.fullmatch(r"/[a-z0-9._~-]+", endpoint)
@@ -647,6 +661,7 @@ def compile_type(
     document: Mapping[str, Any],
     schemas: Mapping[str, Mapping[str, Any]],
     names: Sequence[str],
+    classes: Mapping[str, Model],
 ) -> ResourceType:
     """Compile one resource type (RFC 7643 §6)."""
 
@@ -657,9 +672,10 @@ def compile_type(
         raise ValueError(f"resource type '{kind}' needs schema {urn}: not served")
 
     core = schema(document["schema"])
-    extended = []
+    documents, extended = {"": core}, []
     for extension in document.get("schemaExtensions") or []:
         found = schema(extension["schema"])
+        documents[str(found["id"])] = found
         required = bool(extension.get("required"))
         one = {"name": found["id"], "type": "complex", "required": required}
         extended.append(one | {"subAttributes": found.get("attributes")})
@@ -689,6 +705,12 @@ def compile_type(
             *((*chain, chain[-1].attributes["value"]) for chain in references),
         ),
         references=references,
+        documents=documents,
+        classes={
+            name: classes[each["id"].lower()]
+            for name, each in documents.items()
+            if each["id"].lower() in classes
+        },
     )
 
 
@@ -726,20 +748,12 @@ def default_documents() -> dict[str, list[dict[str, Any]]]:
 @lru_cache(maxsize=1)
 def default_json() -> bytes:
     """Return the built-in documents as JSON: parsing is faster than building them."""
-    classes = scim2_models.User, scim2_models.Group, scim2_models.EnterpriseUser
-    schemas = [each.to_schema().model_dump() for each in classes]
-    for urn, path, changes, _ in CORRECTIONS:
-        found = next(each for each in schemas if each["id"] == urn)
-        for name in path.split(".") if path else ():
-            below = found.get("attributes") or found["subAttributes"]
-            found = next(each for each in below if each["name"] == name)
-        found.update(changes)
     enterprise = scim2_models.User[scim2_models.EnterpriseUser]
-    kinds = enterprise, scim2_models.Group
-    types = [
-        scim2_models.ResourceType.from_resource(each).model_dump() for each in kinds
-    ]
-    types[0]["description"] = "User Account"  # §8.6
+    types = enterprise, scim2_models.Group
+    models = scim2_models.User, scim2_models.Group, scim2_models.EnterpriseUser
+    type_documents = [as_document(each, scim2_models.ResourceType) for each in types]
+    type_documents[0]["description"] = "User Account"  # §8.6
+    schemas = [as_document(each, scim2_models.Schema) for each in models]
     about = (
         *(scim2_models.ServiceProviderConfig, scim2_models.ResourceType),
         scim2_models.Schema,
@@ -747,10 +761,65 @@ def default_json() -> bytes:
     return encode(
         {
             "schemas": schemas,
-            "resource_types": types,
+            "resource_types": type_documents,
             "discovery_schemas": [each.to_schema().model_dump() for each in about],
         }
     )
+
+
+def gather_documents(
+    schemas: Iterable[Any] | None, types: Iterable[Any] | None
+) -> tuple[list[Any], list[Any], dict[str, Model]]:
+    """Return schemas and resource types as documents, and the classes among them.
+
+    The classes are by the ids of their schemas, in lower case. Where the resource types
+    are classes, their schemas follow from them; what is not given is built in.
+
+    Raises ValueError for a class of anything else.
+    """
+    default = default_documents()
+    types = default["resource_types"] if types is None else list(types)
+    models: list[Any] = [each for each in types if isinstance(each, type)]
+    schemas_are_default = schemas is None
+    if schemas is None:
+        schemas = default["schemas"] if len(models) < len(types) else []
+    schemas = list(schemas)
+    models = [*models, *(each for each in schemas if isinstance(each, type))]
+    for model in models:  # which grows
+        models += getattr(model, "__scim_extension_metadata__", ())
+        if not issubclass(model, MODELS) or model.__schema__ is None:
+            raise ValueError(f"{model.__name__} is not a class of a SCIM schema")
+    classes = {str(each.__schema__).lower(): each for each in models}
+    others = [as_document(x, scim2_models.Schema) for x in schemas if x not in models]
+    if schemas_are_default:
+        others = [each for each in others if each["id"].lower() not in classes]
+    derived = [as_document(each, scim2_models.Schema) for each in classes.values()]
+    documents = [as_document(each, scim2_models.ResourceType) for each in types]
+    return [*others, *derived], documents, classes
+
+
+def as_document(given: Any, kind: Any) -> Any:
+    """Return the document for which a class or instance of scim2-models stands.
+
+    `CORRECTIONS` hold for its own classes, and for those that a builder makes of them.
+    """
+    if isinstance(given, kind):
+        return given.model_dump()
+    if not isinstance(given, type):
+        return given
+    if kind is scim2_models.ResourceType:
+        return kind.from_resource(given).model_dump()
+    model: Any = given
+    document: dict[str, Any] = model.to_schema().model_dump()
+    for urn, path, changes, _ in CORRECTIONS:
+        if document["id"] != urn:
+            continue
+        found: dict[str, Any] = document
+        for name in path.split(".") if path else ():
+            below = found.get("attributes") or found.get("subAttributes") or ()
+            found = next((each for each in below if each["name"] == name), {})
+        found.update(changes)
+    return document
 
 
 def check_documents(
@@ -2100,7 +2169,7 @@ def parse_sort(
     return result
 
 
-# === 7. Resources in a request (RFC 7643 §3, RFC 7644 §3.3): read_resource ===
+# === 7. Resources in a request (RFC 7643 §3): read_resource, check_models ===
 
 
 def read_resource(
@@ -2217,6 +2286,249 @@ def split_secrets(
         if not is_unassigned(item):
             kept[name] = item
     return kept, secret
+
+
+# --- Every value has the form that its schema gives it: so says scim2-models, of what
+# is about to be stored. Each schema is one of its classes for this purpose. What is
+# stored remains as the client spelt it: a class would spell dates and enumerations
+# in its own way.
+#
+#   the schema is      its class is                    the class is shown
+#   a JSON document    built at the first write        the new values
+#   a class            that, with its validators       the whole resource, if it changes
+
+
+def check_models(
+    type: ResourceType, new: Resource, old: Resource | None = None
+) -> None:
+    """Validate what is about to be stored, in place of `old`, with scim2-models.
+
+    Raises InvalidValueException.
+
+    >>> user = create_app().provider.types["User"]
+    >>> check_models(user, {"userName": "ann", "name": {"givenName": 5}})
+    Traceback (most recent call last):
+    ...
+    scim2_models.exceptions.InvalidValueException: 'name.givenName' must be a string...
+    """
+    before = old or {}
+    changed = changes(before, new)
+    models = models_of(type) if changed else {}
+    for name, model in models.items():
+        value = new if name in type.classes else changed
+        if not name:
+            value = {key: x for key, x in value.items() if key not in models}
+        elif name in type.classes:
+            value = value.get(name) or {}
+        else:
+            value = changes(before.get(name) or {}, value.get(name) or {})
+        if value:
+            check_model(type, name, model, value)
+
+
+def changes(old: Resource, new: Resource) -> Resource:
+    """Return the values of an object that the old one lacks: of a list, its elements.
+
+    An operation copies what it changes, and nothing else: what is the same object in
+    memory has been validated before.
+    """
+    changed: Resource = {}
+    for name, value in new.items():
+        before = old.get(name)
+        if value is before:
+            continue
+        if isinstance(value, list) and before:
+            known = set(map(id, before))
+            value = [each for each in value if id(each) not in known]
+        changed[name] = value
+    return changed
+
+
+@lru_cache(maxsize=256)
+def models_of(type: ResourceType) -> dict[str, Model]:
+    """Return the classes of a resource and, by URN, of its extensions.
+
+    A given class of a resource can have the class of an extension within it.
+    """
+    parts = getattr(type.classes.get(""), "__scim_extension_metadata__", ())
+    within = {str(each.__schema__).lower() for each in parts}
+    return {
+        name: type.classes.get(name) or build_model(encode(document))
+        for name, document in type.documents.items()
+        if name.lower() not in within
+    }
+
+
+@lru_cache(maxsize=256)
+def build_model(document: bytes) -> Model:
+    """Build the class of a schema: it takes 10 ms, so once for all who serve it.
+
+    The class needs the names and types alone. With those it can be built of any schema
+    that is served: an `id` would have to be a URN, and more than one of the
+    `referenceTypes` names in Python.
+    """
+
+    def reduce(attribute: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "name": attribute["name"],
+            "type": attribute.get("type") or TYPES[0],
+            "multiValued": attribute.get("multiValued") or False,
+            "referenceTypes": (attribute.get("referenceTypes") or [])[:1],
+            "subAttributes": [reduce(x) for x in attribute.get("subAttributes") or []],
+        }
+
+    schema = json.loads(document)
+    common = {each["name"].lower() for each in COMMON}
+    attributes = [
+        reduce(each)
+        for each in schema.get("attributes") or []
+        if each["name"].lower() not in common
+    ]
+    reduced = {"name": schema["name"], "attributes": attributes}
+    return scim2_models.Resource.from_schema(
+        scim2_models.Schema.model_validate(reduced, scim_ctx=None)
+    )
+
+
+def check_model(type: ResourceType, name: str, model: Model, value: Resource) -> None:
+    """Validate a resource, or its extension of this name, with a class.
+
+    Where scim2-models refuses a value that RFC 7643 allows, or that was accepted as a
+    deviation, the class is shown a stand-in.
+    """
+    try:
+        model.model_validate(value, scim_ctx=None)
+    except ValidationError as error:
+        faults = error.errors(include_url=False)
+    else:
+        return
+    acceptable = json.loads(JSON.encode(value))
+    for fault in faults:
+        chain, keys = place_of(type, name, fault["loc"])
+        stand_in = find_stand_in(model, chain, fault["input"])
+        if stand_in is None:
+            raise model_error(chain, fault, secrets_in(type, name, value))
+        target = acceptable
+        for key in keys[:-1]:
+            target = target[key]
+        target[keys[-1]] = stand_in
+    check_model(type, name, model, acceptable)
+
+
+def place_of(
+    type: ResourceType, name: str, loc: Iterable[str | int]
+) -> tuple[Chain, list[Any]]:
+    """Return the attribute that a location of pydantic leads to, and the keys there."""
+    chain: Chain = (type.attributes[name.lower()],) if name else ()
+    keys: list[Any] = []
+    for part in loc:
+        attributes = chain[-1].attributes if chain else type.attributes
+        if isinstance(part, int):
+            keys.append(part)
+        elif found := attributes.get(part.lower()):
+            chain = (*chain, found)
+            keys.append(found.name)
+    return chain, keys
+
+
+STAND_INS: dict[str, tuple[Any, str]] = {
+    "dateTime": (datetime, "1970-01-01T00:00:00Z"),  # for 24:00:00
+    "binary": (Base64Bytes, ""),  # for a value without padding
+    "reference": (scim2_models.Reference[scim2_models.External], "urn:x"),
+    "emails.value": (EmailStr, "ann@example.com"),  # for a name of a local network
+}
+"""By type or path: a type of scim2-models that refuses what was accepted before."""
+
+
+@lru_cache(maxsize=len(STAND_INS))
+def adapt(kind: Any) -> TypeAdapter[Any]:
+    """Return what validates a single value by its type in Python."""
+    return TypeAdapter(kind)
+
+
+def find_stand_in(model: Model, chain: Chain, value: Any) -> str | None:
+    """Return a stand-in for a value that is refused for its type; None for any other.
+
+    The class `User` of scim2-models wants an `EmailStr` in `emails`: one that a builder
+    wants elsewhere is meant so.
+    """
+    attribute = chain[-1] if chain else None
+    key = attribute.type if attribute else ""
+    if attribute and attribute.path == "emails.value":
+        root = scim2_models.User.get_field_root_type("emails")
+        key = attribute.path if model.get_field_root_type("emails") is root else key
+    if key not in STAND_INS or not isinstance(value, str):
+        return None
+    kind, stand_in = STAND_INS[key]
+    try:
+        adapt(kind).validate_python(value)
+    except ValidationError:
+        return stand_in
+    return None
+
+
+MODEL_ERRORS = {
+    "missing": "is required",
+    "string_too_short": "must have at least {min_length} characters",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_pattern_mismatch": "must match the pattern {pattern}",
+    "too_short": "must have at least {min_length} values",
+    "too_long": "must have at most {max_length} values",
+    "greater_than": "must be greater than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be {expected}",
+    "enum": "must be {expected}",
+}
+"""The errors of pydantic that a schema does not know, by their type."""
+MODEL_TYPES = {
+    "bool": "boolean",
+    "float": "decimal",
+    "int": "integer",
+    "datetime": "dateTime",
+    "base64": "binary",
+    "model": "complex",
+    "string": "string",
+}
+"""The first words of its other errors, and the type of the attributes."""
+
+
+def model_error(
+    chain: Chain, fault: Mapping[str, Any], secrets: Iterable[str]
+) -> SCIMException:
+    """Build the error of a value that a class refuses; it quotes no secret."""
+    kind, context = fault["type"], fault.get("ctx") or {}
+    if not chain:
+        where = "The resource is not valid"
+    elif kind in MODEL_ERRORS:
+        detail = f"'{chain[-1].path}' {MODEL_ERRORS[kind].format(**context)}."
+        return InvalidValueException(detail=detail)
+    elif MODEL_TYPES.get(kind.partition("_")[0]) == chain[-1].type:
+        return wrong_type(secret_among(chain), fault["input"])
+    else:
+        where = f"'{chain[-1].path}' cannot be "
+        where += shown(secret_among(chain), fault["input"])
+    said = str(context.get("error", fault["msg"]))  # what a validator has raised
+    if any(x in said.lower() for x in secrets):
+        return InvalidValueException(detail=f"{where}.")
+    return InvalidValueException(detail=f"{where}: {clip(said, 400).rstrip('.')}.")
+
+
+def secret_among(chain: Chain) -> Attribute:
+    """Return the secret attribute in which this one is, or this one."""
+    return next((each for each in chain if each.is_secret), chain[-1])
+
+
+def secrets_in(type: ResourceType, name: str, value: Resource) -> list[str]:
+    """Return the texts of what is never returned, as messages could quote them."""
+    within = type.attributes[name.lower()].attributes if name else type.attributes
+    found: list[Any] = [*split_secrets(within, value)[1].values()]
+    for each in found:  # which grows
+        if isinstance(each, (dict, list)):
+            found += each.values() if isinstance(each, dict) else each
+    texts = [str(each) for each in found if not isinstance(each, (dict, list))]
+    return [x.lower() for text in texts for x in (text, repr(text)[1:-1]) if x]
 
 
 # === 8. PATCH (RFC 7644 §3.5.2): apply_patch ===
@@ -3760,6 +4072,7 @@ def create_resource(
     """
     resource = read_resource(type, payload, gate)
     check_required(type, resource)
+    check_models(type, resource)
     resource, secret = part_secrets(type, resource)
     with directory.store.lock:
         resource["id"] = id or unused_id(directory)
@@ -3880,6 +4193,7 @@ def commit(
     A secret is not kept, so that writing one, or clearing it (`gone`), always counts as
     a change.
     """
+    check_models(type, new, old)
     new, written = part_secrets(type, new)
     secret = {**gone, **written}
     if secret and not directory.provider.supports("changePassword"):
@@ -6186,8 +6500,9 @@ def parse_query(text: str) -> Parameters:
 
 def create_app(
     *,
-    schemas: Iterable[Mapping[str, Any]] | None = None,
-    resource_types: Sequence[Mapping[str, Any]] | None = None,
+    schemas: Iterable[Mapping[str, Any] | Model | scim2_models.Schema] | None = None,
+    resource_types: Iterable[Mapping[str, Any] | Model | scim2_models.ResourceType]
+    | None = None,
     service_provider_config: Mapping[str, Any] | None = None,
     resources: Any = None,
     bearer_tokens: Iterable[str] = (),
@@ -6211,7 +6526,8 @@ def create_app(
 ) -> Application:
     """Make the WSGI application: one process, many threads.
 
-    `schemas` and `resource_types` replace the built-in documents;
+    `schemas` and `resource_types` replace the built-in documents. Classes of
+    scim2-models can stand for them: their validators then hold at every write.
     `service_provider_config` is merged over the default. `resources` is a dump to
     load. `user_tokens` and `basic_auth` map user names to their token or password, and
     make them /Me; `me` is the userName of /Me for everyone else. `tenants` are names,
@@ -6224,14 +6540,9 @@ def create_app(
 
     >>> app = create_app(prefix="/scim/v2", tolerance="strict")
     """
-    default = default_documents()
-    schema_documents = check_documents(
-        default["schemas"] if schemas is None else schemas, scim2_models.Schema
-    )
-    type_documents = check_documents(
-        default["resource_types"] if resource_types is None else resource_types,
-        scim2_models.ResourceType,
-    )
+    given_schemas, given_types, classes = gather_documents(schemas, resource_types)
+    schema_documents = check_documents(given_schemas, scim2_models.Schema)
+    type_documents = check_documents(given_types, scim2_models.ResourceType)
     if max_body < 1:
         raise ValueError(f"max_body cannot be {max_body}: it must be 1 byte or more")
     common: TenantOptions = {
@@ -6244,11 +6555,11 @@ def create_app(
         "me": me,
     }
     configuration = read_configuration(service_provider_config or {})
-    schemas_shown = [*default["discovery_schemas"], *schema_documents]
+    schemas_shown = [*default_documents()["discovery_schemas"], *schema_documents]
     documents = discovery_documents(configuration, schemas_shown, type_documents)
     make_settings = partial(read_settings, common=common, documents=documents)
     provider = Provider(
-        types=compile_types(schema_documents, type_documents),
+        types=compile_types(schema_documents, type_documents, classes),
         configuration=configuration,
         clock=clock or (lambda: datetime.now(UTC)),
         new_id=new_id or (lambda: str(uuid.uuid4())),
@@ -7360,6 +7671,7 @@ def load_resource(directory: Directory, sent: Any) -> None:
     items.pop("schemas", None)
     resource = read_object(writable, items, "", Gate(frozenset(DEVIATIONS)))
     check_required_within(type.marked["required"], resource, stored=True)
+    check_models(type, resource)
     resource, secret = part_secrets(type, resource)
     check_unique(directory, type, {}, resource | {"id": id})
     now = directory.provider.now()

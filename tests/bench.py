@@ -908,13 +908,13 @@ ROWS = (
     Row("modified", "filter `meta.lastModified gt`", FilterLastModified, 60),
     Row("page", "page of 100", Page, 200),
     Row("sorted", "page of 100 sorted by `name.familyName`", SortedPage, 80),
-    Row("patch", "PATCH replace one attribute", Patch, 10),
+    Row("patch", "PATCH replace one attribute", Patch, 9),
     Row("members", "PATCH add and remove a member, group of 1,000", Members, 40),
     Row("minimal", "the same, `Prefer: return=minimal`", MembersMinimal, None),
-    Row("put", "PUT", Put, 10),
-    Row("post", "POST", Post, 8),
+    Row("put", "PUT", Put, 8),
+    Row("post", "POST", Post, 7.5),
     Row("delete", "DELETE", Delete, 5),
-    Row("bulk", "Bulk of 100 creates", Bulk, 12),
+    Row("bulk", "Bulk of 100 creates", Bulk, 9),
     Row("mix", "provisioning mix", Mix, 10),
 )
 GROWTH = (
