@@ -2282,7 +2282,9 @@ def split_secrets(
             for _, found in parts:
                 secret |= found
             objects = [part for part, _ in parts if part]
-            item = objects if attribute.multi_valued else next(iter(objects), None)
+            item = next(iter(objects), None)
+            if attribute.multi_valued:  # what differed in a secret alone is the same
+                item = distinct(attribute, objects)
         if not is_unassigned(item):
             kept[name] = item
     return kept, secret

@@ -772,3 +772,23 @@ def test_addresses_have_a_primary(make_client: MakeClient, level: str) -> None:
     add = {"op": "add", "value": {"addresses": [home]}}
     patched = client.patch(f"/Users/{user['id']}", add)
     assert patched["addresses"] == [work | {"primary": False}, home]
+
+
+def test_elements_that_differ_in_a_secret_alone(
+    make_client: Callable[..., Client],
+) -> None:
+    """They are one element: what is shown can be sent back (§2.4, §7)."""
+    secret = {"name": "code", "type": "string", "multiValued": False}
+    secret |= {"mutability": "writeOnly", "returned": "never"}
+    kind = {"name": "type", "type": "string", "multiValued": False}
+    keys = {"name": "keys", "type": "complex", "multiValued": True}
+    schema = {"id": "urn:demo:Safe", "name": "Safe"}
+    schema["attributes"] = [keys | {"subAttributes": [kind, secret]}]
+    types = [{"name": "Safe", "endpoint": "/Safes", "schema": "urn:demo:Safe"}]
+    client = make_client(schemas=[schema], resource_types=types)
+    sent = [{"type": "a", "code": "1"}, {"type": "a", "code": "2"}]
+    body = {"schemas": ["urn:demo:Safe"], "keys": [*sent, {"type": "b"}]}
+    shown = client.post("/Safes", body).json
+    assert shown["keys"] == [{"type": "a"}, {"type": "b"}]
+    path = f"/Safes/{shown['id']}"
+    assert client.put(path, shown).json == shown
