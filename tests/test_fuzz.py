@@ -12,16 +12,28 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import count
+from random import Random
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from conftest import BULK, ENTERPRISE, GROUP, LIST, PATCH_OP, SEARCH, USER
+from conftest import (
+    BULK,
+    ENTERPRISE,
+    GROUP,
+    LIST,
+    PATCH_OP,
+    SEARCH,
+    USER,
+    Client,
+    Reply,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from wire import Live, Wire, assert_scim, eventually, message, open_files
 
-from scim2_server import running_server
+from scim2_server import create_app, running_server
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "0"))
 JSON = "Content-Type: application/scim+json"
@@ -414,3 +426,251 @@ def test_absurd_filters(live: Live, text: str) -> None:
     assert_scim(live.patch("/Me", {"op": "remove", "path": text}))
     assert_scim(live.get("/Users", filter=text))
     assert time.monotonic() - began < 8
+
+
+# --- schemas of one's own, in process ---
+
+LAB, ANNEX = "urn:demo:Lab", "urn:demo:annex:1.0"
+VALUES: dict[str, list[Any]] = {
+    "string": ["a", "A", "b", "é", "", "bulkId:x"],
+    "boolean": [True, False],
+    "decimal": [0, 1.5, 1, 1.0, -2],
+    "integer": [0, 1, 2],
+    "dateTime": ["2011-05-13T04:42:34Z", "2011-05-13T06:42:34.000+02:00"],
+    "binary": ["YQ==", "YWI="],
+    "reference": ["urn:a", "https://a.example/B", "1"],
+}
+
+
+def some_attribute(random: Random, name: str, below: bool) -> dict[str, Any]:
+    """Make an attribute with random characteristics (RFC 7643 §7)."""
+    kinds = [*VALUES, *([] if below else ["complex"] * 4)]
+    made: dict[str, Any] = {
+        "name": name,
+        "type": random.choice(kinds),
+        "multiValued": random.random() < (0.1 if below else 0.5),
+        "caseExact": random.random() < 0.5,
+        "required": random.random() < 0.1,
+        "mutability": random.choice(
+            ["readWrite"] * 5 + ["immutable", "readOnly", "writeOnly"]
+        ),
+        "returned": random.choice(["default"] * 4 + ["always", "request"]),
+        "uniqueness": "none" if below else random.choice(["none"] * 5 + ["server"]),
+    }
+    if made["mutability"] == "writeOnly":
+        made |= {"returned": "never", "required": False}
+    if made["type"] == "reference":
+        made["referenceTypes"] = random.choice([["external"], ["uri"], ["Lab"]])
+    if made["type"] == "complex":
+        made["uniqueness"] = "none"
+        names = random.sample(["value", "type", "primary", "x", "y"], 3)
+        made["subAttributes"] = [some_attribute(random, sub, True) for sub in names]
+        for sub in made["subAttributes"]:
+            if sub["name"] == "primary":
+                sub.update(type="boolean", multiValued=False)
+                sub.pop("referenceTypes", None)
+    return made
+
+
+def some_value(random: Random, attribute: dict[str, Any], one: bool = False) -> Any:
+    """Make a value of an attribute's type; `one` element if it has many."""
+    if attribute["multiValued"] and not one:
+        return [
+            some_value(random, attribute, True) for _ in range(random.randint(0, 3))
+        ]
+    if random.random() < 0.04:
+        return random.choice([None, 5, "x", {}, [], {"value": "a"}])
+    if attribute["type"] == "complex":
+        some = [x for x in attribute["subAttributes"] if random.random() < 0.7]
+        return {sub["name"]: some_value(random, sub) for sub in some}
+    return random.choice(VALUES[attribute["type"]])
+
+
+class World:
+    """A server of random schemas, whose replies are checked one by one."""
+
+    def __init__(self, random: Random) -> None:
+        self.random = random
+        self.core = [some_attribute(random, name, False) for name in "abcdef"]
+        self.annex = [some_attribute(random, name, False) for name in "gh"]
+        documents = [
+            {"id": urn, "name": urn[9:], "attributes": attributes}
+            for urn, attributes in ((LAB, self.core), (ANNEX, self.annex))
+        ]
+        extensions = [{"schema": ANNEX, "required": False}]
+        kind = {"name": "Lab", "endpoint": "/Labs", "schema": LAB}
+        app = create_app(
+            schemas=documents,
+            resource_types=[kind | {"schemaExtensions": extensions}],
+            new_id=map(str, count(1)).__next__,
+            tolerance=random.choice(["standard", "lenient"]),
+        )
+        self.client = Client(app)
+        paths = [
+            prefix + name
+            for prefix, attributes in (("", self.core), (f"{ANNEX}:", self.annex))
+            for one in attributes
+            for name in (
+                one["name"],
+                *(
+                    f"{one['name']}.{sub['name']}"
+                    for sub in one.get("subAttributes", ())
+                ),
+            )
+        ]
+        self.everything = ",".join(["meta", *paths])
+        whole = [*self.core, *self.annex]
+        whole += [sub for each in whole for sub in each.get("subAttributes", ())]
+        self.has_secrets = any(each["returned"] == "never" for each in whole)
+
+    def get(self, path: str) -> dict[str, Any]:
+        """Show all of a resource, what is returned on request too."""
+        reply = self.client.get(path, attributes=self.everything)
+        assert reply.status == 200, reply.content
+        body: dict[str, Any] = reply.json
+        return body
+
+    def resource(self) -> dict[str, Any]:
+        body: dict[str, Any] = {"schemas": [LAB, ANNEX], ANNEX: {}}
+        for target, attributes in ((body, self.core), (body[ANNEX], self.annex)):
+            for each in attributes:
+                if each["required"] or self.random.random() < 0.7:
+                    target[each["name"]] = some_value(self.random, each)
+        return body
+
+    def operation(self) -> dict[str, Any]:
+        """Make one operation of a PATCH, with a path or without."""
+        random = self.random
+        urn, attributes = random.choice([("", self.core)] * 3 + [(ANNEX, self.annex)])
+        target = random.choice(attributes)
+        path = f"{urn}:{target['name']}" if urn else target["name"]
+        made: dict[str, Any] = {"op": random.choice(["add", "replace", "remove"])}
+        if made["op"] != "remove" and random.random() < 0.2:
+            value = {target["name"]: some_value(random, target)}
+            return made | {"value": {urn: value} if urn else value}
+        subs = target.get("subAttributes")
+        if subs and target["multiValued"] and random.random() < 0.5:
+            sub = random.choice(subs)
+            literal = "true" if sub["type"] == "boolean" else '"a"'
+            path += random.choice(
+                [f"[{sub['name']} pr]", f"[{sub['name']} eq {literal}]"]
+            )
+        leaf = target
+        if subs and random.random() < 0.4:
+            leaf = random.choice(subs)
+            path += f".{leaf['name']}"
+        made["path"] = path
+        if made["op"] != "remove" or random.random() < 0.2:
+            made["value"] = some_value(random, leaf, random.random() < 0.3)
+        return made
+
+    def check(self, path: str, before: dict[str, Any], reply: Reply, note: Any) -> None:
+        """Check that a write did what its status says, and no more."""
+        told = json.dumps([self.core, self.annex, before, note], ensure_ascii=False)
+        assert reply.status < 500, (reply.content, told)
+        now = self.get(path)
+        if reply.status >= 400:
+            assert now == before, ("a refusal changed something", now, told)
+            return
+        bare = [{k: v for k, v in x.items() if k != "meta"} for x in (before, now)]
+        same_version = before["meta"]["version"] == now["meta"]["version"]
+        if bare[0] != bare[1]:
+            assert not same_version, ("changed, with the old version", now, told)
+        elif not self.has_secrets:
+            assert same_version, ("a new version of the same", now, told)
+        again = self.client.put(path, now)
+        if not self.has_secrets:
+            assert again.status == 200, ("not accepted as shown", again.content, told)
+        after = self.get(path)
+        assert after == now, ("a PUT of what is shown changes it", now, after, told)
+
+    def check_target(self, before: Any, after: Any, operation: Any, note: Any) -> None:
+        """Check that an operation changed nothing outside its target."""
+        path = operation.get("path") or next(iter(operation["value"]))
+        urn, name = (
+            (ANNEX, path[len(ANNEX) + 1 :]) if path.startswith(ANNEX) else ("", path)
+        )
+        name = re.split(r"[.\[]", name)[0]
+        for each in {*before, *after} - {"meta", "schemas", urn or name}:
+            assert before.get(each) == after.get(each), (each, before, after, note)
+        if urn and name:
+            inner = [x.get(urn, {}) for x in (before, after)]
+            for each in {*inner[0], *inner[1]} - {name}:
+                assert inner[0].get(each) == inner[1].get(each), (
+                    each,
+                    before,
+                    after,
+                    note,
+                )
+        else:
+            inner = [before, after]
+        if selected := re.search(r"\[(\w+) ", path):
+            bare = [
+                [
+                    {k: v for k, v in x.items() if k != "primary"}
+                    for x in each.get(name, ())
+                ]
+                for each in inner
+            ]
+            for each in bare[0]:  # what lacks the sub-attribute is not selected
+                assert selected[1] in (*each, "primary") or each in bare[1], (
+                    *(each, before, after, note),
+                )
+
+    def check_undo(self, path: str) -> None:
+        """Add what is not there, and remove it: the resource is as it was."""
+        before = self.get(path)
+        urn, attributes = self.random.choice([("", self.core), (ANNEX, self.annex)])
+        attribute = self.random.choice(attributes)
+        name = attribute["name"]
+        place = f"{urn}:{name}" if urn else name
+        if name in (before.get(urn, {}) if urn else before):
+            return
+        value = some_value(self.random, attribute)
+        added = {"op": "add", "path": place, "value": value}
+        if self.client.patch(path, added).status == 200:
+            removed = self.client.patch(path, {"op": "remove", "path": place})
+            if attribute["mutability"] == "immutable" or attribute["required"]:
+                return
+            if removed.status != 200:  # something immutable within
+                assert removed.json["scimType"] == "mutability", (added, removed)
+                return
+            after = self.get(path)
+            assert {**after, "meta": 0} == {**before, "meta": 0}, (after, before, added)
+
+
+def run_world(seed: int) -> None:
+    """Create, modify and replace resources of one random schema."""
+    world = World(Random(seed))
+    ids = []
+    for _ in range(4):
+        reply = world.client.post("/Labs", world.resource())
+        assert reply.status < 500, (seed, reply.content)
+        if reply.status == 201:
+            ids.append(f"/Labs/{reply['id']}")
+    for path in ids:
+        for _ in range(12):
+            if world.random.random() < 0.15:
+                world.check_undo(path)
+            before = world.get(path)
+            if world.random.random() < 0.15:
+                body = world.resource()
+                world.check(path, before, world.client.put(path, body), [seed, body])
+                continue
+            operations = [
+                world.operation() for _ in range(world.random.choice([1, 1, 3]))
+            ]
+            note = [seed, operations]
+            reply = world.client.patch(path, *operations)
+            world.check(path, before, reply, note)
+            if len(operations) == 1 and reply.status == 200:
+                world.check_target(before, world.get(path), operations[0], note)
+
+
+def test_schemas_of_ones_own() -> None:
+    """What a reply says is what was done, on any schema (RFC 7644 §3.5)."""
+    end = time.monotonic() + SECONDS
+    for seed in count() if SECONDS else range(60):
+        run_world(seed)
+        if SECONDS and time.monotonic() >= end:
+            return
