@@ -103,7 +103,7 @@ from io import BytesIO
 from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypedDict, TypeVar
-from urllib.parse import parse_qsl, quote, unquote, urljoin, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urljoin, urlsplit
 from weakref import WeakValueDictionary
 
 try:
@@ -1059,15 +1059,17 @@ def read_reference(
 
     Without a `value` the `$ref` is data, and may name a resource all the same.
     """
-    if result.get("value") is None:
-        refs = [item for name, item in sent.items() if name.lower() == "$ref"]
-        if not refs or not isinstance(refs[-1], str):
-            return result
-        _, found, bulk_id = refs[-1].rpartition("bulkId:")
-        if not found or gate.resolve_bulk_id(bulk_id) is None:
-            return {**result, "$ref": refs[-1]}
-        return {**result, "value": gate.resolve_bulk_id(bulk_id)}
-    return {**result, "value": read_id(attribute, result["value"], gate)}
+    if result.get("value") is not None:
+        return {**result, "value": read_id(attribute, result["value"], gate)}
+    refs = [item for name, item in sent.items() if name.lower() == "$ref"]
+    if not refs or not isinstance(refs[-1], str):
+        return result
+    id: str | None = refs[-1]
+    if "bulkId:" in refs[-1] and not refs[-1].startswith("bulkId:"):
+        id = id_in(refs[-1], gate.base)
+    if id and id.startswith("bulkId:"):
+        return {**result, "value": read_id(attribute, id, gate)}
+    return {**result, "$ref": refs[-1]}
 
 
 def read_id(attribute: Attribute, id: Any, gate: Gate) -> Any:
@@ -1954,25 +1956,51 @@ def read_literal(attribute: Attribute, op: str, literal: Any, gate: Gate) -> Any
     return literal
 
 
-def absolute(uri: str, base: str) -> str:
-    """Return the URI of a resource here as this server spells it.
+NO_PLACE = re.compile(r"[a-z][a-z0-9+.-]*:(?!//[^/?#])|//(?![^/?#])|.*[\0-\x20]", re.I)
+"""A URI with a scheme and without a host, or with what no URI has (RFC 3986)."""
 
-    "URIs for SCIM resources with an API version SHALL be considered comparable to URIs
-    without a version or with a different version" (RFC 7643 §2.4).
+
+def absolute(uri: str, base: str) -> str:
+    """Return the URI of a resource here as this server spells it, others as they are.
+
+    It is resolved and normalized as RFC 3986 §5.2, §6.2.2 and §6.2.3 say, and is ours
+    below our base. "URIs for SCIM resources with an API version SHALL be considered
+    comparable to URIs without a version or with a different version" (RFC 7643 §2.4).
+
+    >>> absolute("HTTP://A.example:80/Users/1", "http://a.example/v2")
+    'http://a.example/v2/Users/1'
+    >>> absolute("//evil.example/v2/Users/1", "http://a.example/v2")
+    '//evil.example/v2/Users/1'
     """
+    if NO_PLACE.match(uri):
+        return uri
     try:
-        whole = urlsplit(urljoin(f"{base}/", uri))
+        whole, known = urlsplit(urljoin(f"{base}/", uri)), urlsplit(base)
     except ValueError:
         return uri
-    known = urlsplit(base)
-    above, path = re.sub(r"/v[0-9]+$", "", known.path), whole.path
-    rest = re.sub(r"^/v[0-9]+(?=/)", "", path.removeprefix(above))
-    origin = whole.scheme.lower(), whole.netloc.lower(), whole.query, whole.fragment
-    if origin != (known.scheme, known.netloc.lower(), "", "") or (
-        not path.startswith(f"{above}/") or rest.count("/") != 2
+    above = re.sub(r"/v[0-9]+$", "", known.path)
+    rest = re.sub(r"^/v[0-9]+(?=/)", "", whole.path.removeprefix(above))
+    if (
+        (whole.scheme, host_of(whole)) != (known.scheme, host_of(known))
+        or (whole.query or whole.fragment or not whole.path.startswith(f"{above}/"))
+        or rest.count("/") != 2
     ):
         return uri
-    return base + rest
+    endpoint, _, id = rest.rpartition("/")
+    return f"{base}{endpoint}/{quote(unquote(id), safe='')}"
+
+
+def host_of(uri: SplitResult) -> str:
+    """Return host and port, without the port that the scheme has anyway."""
+    usual = ":443" if uri.scheme == "https" else ":80"
+    return uri.netloc.lower().removesuffix(usual).removesuffix(":")
+
+
+def id_in(uri: str, base: str, endpoint: str = "") -> str | None:
+    """Return the id in the URI of a resource here, at this endpoint or at any."""
+    above, _, id = absolute(uri, base).rpartition("/")
+    ours = above == base + endpoint if endpoint else above.rpartition("/")[0] == base
+    return unquote(id) if ours and id else None
 
 
 def all_of(tests: list[Predicate]) -> Predicate:
@@ -2930,7 +2958,10 @@ class Patch:
             return {name: given[name] for name in sorted(given)}
         if "value" not in given and "$ref" in given:
             given = read_reference(attribute, given, given, self.gate)
-            given = {"value": unquote(str(given["$ref"]).rpartition("/")[2]), **given}
+            if id := id_in(given["$ref"], self.gate.base):
+                given.setdefault("value", id)
+            elif "value" not in given:
+                return {"$ref": given["$ref"]}
         if "value" not in given:
             raise InvalidValueException(
                 detail=f"An item of a remove of '{attribute.path}' has no 'value': "
@@ -4300,14 +4331,6 @@ def settle_reference(
     if directory.find(id, attribute.refers) is None:
         gate.meet("dangling-reference", f"{attribute.path}: '{clip(id)}'")
     return element
-
-
-def id_in(ref: str, base: str, endpoint: str) -> str | None:
-    """Answer the id in a URI of ours, or in a relative one."""
-    before, found, id = ref.rpartition(endpoint.strip("/") + "/")
-    if not found or "/" in id or ("://" in ref and before != f"{base}/"):
-        return None
-    return unquote(id)
 
 
 def check_unique(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -9,6 +10,8 @@ from typing import Any
 
 import pytest
 from conftest import BULK, ENTERPRISE, GROUP, SEARCH, USER, Client, Reply, assert_error
+
+from scim2_server import create_app
 
 MakeClient = Callable[..., Client]
 BASE = "http://localhost/v2"
@@ -652,3 +655,78 @@ def test_a_group_of_two_thousand(make_client: MakeClient) -> None:
     assert client.get("/Groups/g")["members"] == kept[1:]
     assert client.delete("/Groups/g").status == 204
     assert paths(client, "groups pr") == set()
+
+
+# --- `$ref` (RFC 7643 §2.3.7, §2.4; RFC 3986 §5) ---
+
+OURS = (
+    *("Users/1", "/v2/Users/1", "../Users/1", "/Users/1", "../v3/Users/1"),
+    *("./Users/1", "Users/../Users/%31", "//localhost/v2/Users/1"),
+    *(f"{BASE}/Users/1", "http://localhost/Users/1", "http://localhost/v1/Users/1"),
+    *("HTTP://LOCALHOST/v2/Users/1", "http://localhost:80/v2/Users/1"),
+)
+OTHERS = (
+    *("//evil.example/v2/Users/1", "mailto:Users/1", "http:/v2/Users/1"),
+    *("http:Users/1", "http:///v2/Users/1", "///v2/Users/1", "urn:x:Users/1"),
+    *("https://localhost/v2/Users/1", "http://localhost:81/v2/Users/1"),
+    *("http://bob@localhost/v2/Users/1", "http://localhost/b/v2/Users/1"),
+    *("Users/1?x=1", "Users/1#x", "Users/1/name", "Users", "1", "http://[/Users/1"),
+    *(
+        "Groups/1",
+        "users/x/1",
+        "v2/Users/1",
+        "\tUsers/1",
+        "https://evil.example/Users/1",
+    ),
+)
+
+
+def of_members(op: str, value: Any) -> dict[str, Any]:
+    """Spell a change of members."""
+    return {"op": op, "path": "members", "value": value}
+
+
+@pytest.mark.parametrize("ref", OURS)
+def test_a_reference_by_any_uri_of_ours(client: Client, ref: str) -> None:
+    """A member is created, added and removed by it, and found by it."""
+    client.user("ann")
+    group = {"schemas": [GROUP], "displayName": "g"}
+    made = client.post("/Groups", group | {"members": [{"$ref": ref}]})
+    assert [each["value"] for each in made["members"]] == ["1"]
+    assert paths(client, f'members.$ref eq "{ref}"', "/Groups") == {made["id"]}
+    path = f"/Groups/{made['id']}"
+    again = client.patch(path, of_members("add", [{"$ref": ref}]))
+    assert again.json == made.json
+    gone = client.patch(path, of_members("remove", [{"$ref": ref}]))
+    assert "members" not in gone.json
+
+
+@pytest.mark.parametrize("ref", OTHERS)
+def test_a_reference_by_the_uri_of_another(client: Client, ref: str) -> None:
+    """It names no resource here: it is kept as sent, and removed by itself alone."""
+    client.user("ann")
+    sent = {"schemas": [GROUP], "displayName": "g", "members": [{"value": "1"}]}
+    made = client.post("/Groups", sent)
+    path, value = f"/Groups/{made['id']}", [{"$ref": ref}]
+    assert paths(client, f"members.$ref eq {json.dumps(ref)}", "/Groups") == set()
+    kept = client.patch(path, of_members("remove", value))
+    assert kept.json == made.json
+    added = client.patch(path, of_members("add", value))
+    assert added["members"] == [*made["members"], *value]
+    gone = client.patch(path, of_members("remove", value))
+    assert gone["members"] == made["members"]
+
+
+def test_a_reference_into_another_tenant() -> None:
+    """What lies below another base is not ours, though the host is (RFC 7644 §6)."""
+    app = create_app(tenants=("a", "b"), new_id=map(str, count(1)).__next__)
+    client = Client(app, "/a/v2")
+    ann = client.user("ann")["id"]
+    group = {"schemas": [GROUP], "displayName": "g"}
+    for place in ("/b/v2", "../../b/v2", "http://localhost/b/v2", "/v2", ""):
+        value = [{"$ref": f"{place}/Users/{ann}"}]
+        assert client.post("/Groups", group | {"members": value})["members"] == value
+    for place in ("/a/v2", "..", "/a", "http://localhost/a"):
+        value = [{"$ref": f"{place}/Users/{ann}"}]
+        [member] = client.post("/Groups", group | {"members": value})["members"]
+        assert member["value"] == ann
