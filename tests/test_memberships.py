@@ -672,7 +672,6 @@ OTHERS = (
     *("http://bob@localhost/v2/Users/1", "http://localhost/b/v2/Users/1"),
     *("Users/1?x=1", "Users/1#x", "Users/1/name", "Users", "1", "http://[/Users/1"),
     *(
-        "Groups/1",
         "users/x/1",
         "v2/Users/1",
         "\tUsers/1",
