@@ -4295,6 +4295,8 @@ def settle_references(
         before, after = old.get(name), new.get(name)
         if after is None or before == after:
             continue
+        if chain[1:] and values_at(old, chain) == values_at(new, chain):
+            continue  # only what stands beside it has changed
         attribute, known = chain[-1], set(references_at(old, chain))
         settle = partial(settle_reference, directory, attribute, gate=gate, known=known)
         if len(chain) == 1 and attribute.multi_valued:
@@ -4326,6 +4328,8 @@ def settle_reference(
             if id is not None:
                 gate.meet("dangling-reference", f"{attribute.path}: '{clip(id)}'")
     id = element.get("value")
+    if id is not None and "$ref" in element:  # it was data until it got the value
+        element = {key: x for key, x in element.items() if key != "$ref"}
     if id is None or id in known or id in gate.promised:
         return element
     if directory.find(id, attribute.refers) is None:

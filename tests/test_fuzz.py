@@ -432,13 +432,13 @@ def test_absurd_filters(live: Live, text: str) -> None:
 
 LAB, ANNEX = "urn:demo:Lab", "urn:demo:annex:1.0"
 VALUES: dict[str, list[Any]] = {
-    "string": ["a", "A", "b", "é", "", "bulkId:x"],
+    "string": ["a", "A", "b", "é", "", "bulkId:x", "1", "2"],
     "boolean": [True, False],
     "decimal": [0, 1.5, 1, 1.0, -2],
     "integer": [0, 1, 2],
     "dateTime": ["2011-05-13T04:42:34Z", "2011-05-13T06:42:34.000+02:00"],
     "binary": ["YQ==", "YWI="],
-    "reference": ["urn:a", "https://a.example/B", "1"],
+    "reference": ["urn:a", "https://a.example/B", "1", "/Labs/1", "../Labs/3"],
 }
 
 
@@ -469,6 +469,16 @@ def some_attribute(random: Random, name: str, below: bool) -> dict[str, Any]:
             if sub["name"] == "primary":
                 sub.update(type="boolean", multiValued=False)
                 sub.pop("referenceTypes", None)
+        if random.random() < 0.3:  # a reference to a resource (§2.4)
+            plain = {"multiValued": False, "mutability": "readWrite"}
+            plain |= {"returned": "default", "required": False}
+            shared = {"value": "string", "$ref": "reference", "type": "string"}
+            made["subAttributes"] = [
+                some_attribute(random, sub, True)
+                | plain
+                | {"type": kind, "referenceTypes": ["Lab"]}
+                for sub, kind in shared.items()
+            ]
     return made
 
 

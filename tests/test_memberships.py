@@ -729,3 +729,26 @@ def test_a_reference_into_another_tenant() -> None:
         value = [{"$ref": f"{place}/Users/{ann}"}]
         [member] = client.post("/Groups", group | {"members": value})["members"]
         assert member["value"] == ann
+
+
+def test_a_url_that_gets_a_value(client: Client) -> None:
+    """A `$ref` that was data goes when the reference gets a `value` (RFC 7643 §2.4)."""
+    manager = f"{ENTERPRISE}:manager"
+    ann = client.user("ann", **{ENTERPRISE: {"manager": {"$ref": "urn:x:boss"}}})
+    path = f"/Users/{ann['id']}"
+    client.patch(path, {"op": "add", "path": f"{manager}.value", "value": "nobody"})
+    shown = client.get(path).json
+    assert shown[ENTERPRISE] == {"manager": {"value": "nobody"}}
+    assert client.put(path, shown).json == shown
+
+
+def test_what_stands_beside_a_reference_changes(client: Client) -> None:
+    """The reference itself stays as it was (RFC 7644 §3.5.2)."""
+    location = "http://localhost/v2/Users/later"
+    held = {"manager": {"$ref": location}, "department": "a"}
+    ann = client.user("ann", **{ENTERPRISE: held})
+    path = f"/Users/{ann['id']}"
+    change = {"op": "remove", "path": f"{ENTERPRISE}:department"}
+    reply = client.patch(path, change)
+    assert reply[ENTERPRISE] == {"manager": {"$ref": location}}
+    assert "Scim-Deviation" not in reply.headers
