@@ -456,7 +456,7 @@ class Attributes(dict[str, "Attribute"]):
             each.name: each.name
             for each in self.values()
             if each.type in ("string", "reference")
-            and not (each.multi_valued or each.computed)
+            and not (each.multi_valued or each.computed or each.links)
             and each.mutability != "readOnly"
         }
 
@@ -479,6 +479,8 @@ class Attribute:
     """The sub-attributes."""
     refers: tuple[str, ...] = ()
     """The resource types, by name, of which `value` can be an id."""
+    links: tuple[str, ...] = ()
+    """The referenceTypes of a reference by itself, if a resource type is among them."""
     computed: bool = False
     """Whether the server works it out from other resources or the request."""
     # What follows from these, once for all:
@@ -523,6 +525,7 @@ class ResourceType:
     unique: tuple[Chain, ...]
     indexed: tuple[Chain, ...]  # what `Store` finds without looking at every resource
     references: tuple[Chain, ...]  # complex attributes whose `value` is an id
+    links: tuple[Chain, ...]  # references by themselves that resource types only have
     documents: Mapping[str, Mapping[str, Any]]
     """The schemas: that of the resource as "", those of extensions by URN."""
     classes: Mapping[str, Model]
@@ -601,7 +604,10 @@ def compile_attribute(
         refers = tuple(x for x in ref.get("referenceTypes") or [] if x in types)
     for each in COMPUTED if refers else ():
         if each in below:
-            below[each] = replace(below[each], computed=True, required=False)
+            below[each] = replace(below[each], computed=True, required=False, links=())
+    links = tuple(document.get("referenceTypes") or [])
+    if values["type"] != "reference" or not set(links).intersection(types):
+        links = ()
     if values["type"] in ("binary", "reference"):
         values["case_exact"] = True  # RFC 7643 §2.3.6, §2.3.7
     if values["mutability"] == "readOnly":
@@ -612,6 +618,7 @@ def compile_attribute(
         path=path,
         attributes=below,
         refers=refers,
+        links=links,
         computed=derived or "computed" in document,
         **values,
     )
@@ -705,6 +712,7 @@ def compile_type(
             *((*chain, chain[-1].attributes["value"]) for chain in references),
         ),
         references=references,
+        links=tuple(c for c in chains if c[-1].links and {*c[-1].links} <= {*names}),
         documents=documents,
         classes={
             name: classes[each["id"].lower()]
@@ -1064,12 +1072,16 @@ def read_reference(
     refs = [item for name, item in sent.items() if name.lower() == "$ref"]
     if not refs or not isinstance(refs[-1], str):
         return result
-    id: str | None = refs[-1]
-    if "bulkId:" in refs[-1] and not refs[-1].startswith("bulkId:"):
-        id = id_in(refs[-1], gate.base)
-    if id and id.startswith("bulkId:"):
-        return {**result, "value": read_id(attribute, id, gate)}
-    return {**result, "$ref": refs[-1]}
+    uri = read_uri(attribute, refs[-1], gate)
+    return {**result, "$ref" if uri == refs[-1] else "value": uri}
+
+
+def read_uri(attribute: Attribute, uri: Any, gate: Gate) -> Any:
+    """Return a URI, or the id that it names by a bulkId (RFC 7644 §3.7.2)."""
+    if not isinstance(uri, str) or "bulkId:" not in uri:
+        return uri
+    id = uri if uri.startswith("bulkId:") else id_in(uri, gate.base) or ""
+    return read_id(attribute, id, gate) if id.startswith("bulkId:") else uri
 
 
 def read_id(attribute: Attribute, id: Any, gate: Gate) -> Any:
@@ -1129,10 +1141,10 @@ def meet_unknown(name: str, value: Any, path: str, gate: Gate) -> None:
 
 
 def read_string(attribute: Attribute, value: Any, gate: Gate) -> str:
-    """Answer a string or a reference (RFC 7643 §2.3.1, §2.3.7)."""
+    """Return a string or a reference (RFC 7643 §2.3.1, §2.3.7)."""
     if not isinstance(value, str):
         raise wrong_type(attribute, value)
-    return value
+    return str(read_uri(attribute, value, gate)) if attribute.links else value
 
 
 def read_boolean(
@@ -1810,6 +1822,8 @@ def bind_comparison(
     attribute = chain[-1]
     if attribute.name == "value" and isinstance(scope, Attribute) and scope.refers:
         literal = read_id(attribute, literal, gate)
+    if attribute.links:
+        literal = read_uri(attribute, literal, gate)
     return AttrExp(chain, op, read_literal(attribute, op, literal, gate))
 
 
@@ -4307,6 +4321,11 @@ def settle_references(
                 new = assign(new, name, distinct(attribute, whole))
         else:
             new = map_values(new, chain, settle)
+    for chain in type.links:
+        for uri in set(values_at(new, chain)).difference(values_at(old, chain)):
+            target = id_in(uri, gate.base) or uri
+            if target != uri or not re.search("[:/]", uri):  # or it is elsewhere
+                check_id(directory, chain[-1], chain[-1].links, target, gate)
     return new
 
 
@@ -4330,11 +4349,21 @@ def settle_reference(
     id = element.get("value")
     if id is not None and "$ref" in element:  # it was data until it got the value
         element = {key: x for key, x in element.items() if key != "$ref"}
-    if id is None or id in known or id in gate.promised:
-        return element
-    if directory.find(id, attribute.refers) is None:
-        gate.meet("dangling-reference", f"{attribute.path}: '{clip(id)}'")
+    if id is not None and id not in known:
+        check_id(directory, attribute, attribute.refers, id, gate)
     return element
+
+
+def check_id(
+    directory: Directory,
+    attribute: Attribute,
+    types: Iterable[str],
+    id: str,
+    gate: Gate,
+) -> None:
+    """Check that an id names a resource of these types, or one that is to come."""
+    if id not in gate.promised and directory.find(id, types) is None:
+        gate.meet("dangling-reference", f"{attribute.path}: '{clip(id)}'")
 
 
 def check_unique(

@@ -21,6 +21,8 @@ from conftest import (
     assert_error,
 )
 
+from scim2_server import default_documents
+
 MakeClient = Callable[..., Client]
 Operation = dict[str, Any]
 BASE = "http://localhost/v2"
@@ -1216,3 +1218,110 @@ def test_errors_are_counted_with_those_that_follow_from_them(client: Client) -> 
     circle = [group("a", "a", "bulkId:b"), group("b", None, "bulkId:a")]
     results = bulk(client, *circle, user("u", "u"), failOnErrors=2)
     assert [status[0] for status in statuses(results)] == ["4", "4"]
+
+
+# --- References that are attributes by themselves (§3.7.2, RFC 7643 §2.3.7) -----------
+
+
+def boxes(make_client: MakeClient, many: bool, **options: Any) -> Client:
+    """Serve users, and boxes that have a keeper, in themselves and in their label."""
+    keeper = {"name": "keeper", "type": "reference", "multiValued": many}
+    keeper |= {"referenceTypes": ["User"]}
+    label = {"name": "label", "type": "complex", "subAttributes": [keeper]}
+    link = {"name": "link", "type": "reference", "referenceTypes": ["external", "User"]}
+    own = {"id": BOX, "name": "Box", "attributes": [keeper, label, link]}
+    kind = {"name": "Box", "endpoint": "/Boxes", "schema": BOX}
+    default = default_documents()
+    return make_client(
+        schemas=[*default["schemas"], own],
+        resource_types=[*default["resource_types"], kind],
+        new_id=map(str, count(1)).__next__,
+        **options,
+    )
+
+
+BOX = "urn:example:Box"
+manies = pytest.mark.parametrize("many", [False, True])
+LINKS = ("bulkId:q", "Users/bulkId:q", f"{BASE}/Users/bulkId:q")
+
+
+def box(many: bool, link: str) -> dict[str, Any]:
+    """Spell a box with this reference at every place."""
+    value = [link] if many else link
+    return {"schemas": [BOX], "keeper": value, "label": {"keeper": value}, "link": link}
+
+
+@manies
+@turns
+@pytest.mark.parametrize("link", LINKS)
+def test_a_reference_by_itself(
+    make_client: MakeClient, many: bool, turned: bool, link: str
+) -> None:
+    """Its bulkId becomes the id by POST, PUT and PATCH, with and without a path."""
+    client = boxes(make_client, many, tolerance="strict")
+    old = client.post("/Boxes", {"schemas": [BOX]})
+    data = box(many, link)
+    bare = {key: data[key] for key in ("keeper", "label", "link")}
+    job = [user("q", "ann"), post("/Boxes", "b", data)]
+    results = bulk(client, *(job[::-1] if turned else job))
+    made = client.get(path_of(next(x for x in results if x["bulkId"] == "b")))
+    id = id_of(next(x for x in results if x["bulkId"] == "q"))
+    wanted = box(many, id)
+    assert {key: made[key] for key in bare} == {key: wanted[key] for key in bare}
+    for number, change_of in enumerate(
+        (
+            put(f"/Boxes/{old['id']}", **data),
+            patch(f"/Boxes/{old['id']}", change(bare)),
+            patch(f"/Boxes/{old['id']}", *(change(x, key) for key, x in bare.items())),
+        )
+    ):
+        job = [user("q", f"u{number}"), change_of]
+        results = bulk(client, *(job[::-1] if turned else job))
+        assert {*statuses(results)} == {"200", "201"}
+        wanted = box(many, id_of(next(x for x in results if "bulkId" in x)))
+        now = client.get(f"/Boxes/{old['id']}")
+        last = now["keeper"][-1:] if many else now["keeper"]
+        assert (last, now["link"]) == (wanted["keeper"], wanted["link"])
+
+
+@manies
+@pytest.mark.parametrize("place", ["keeper", "label", "link"])
+def test_a_bulk_id_outside_a_job(
+    make_client: MakeClient, many: bool, place: str
+) -> None:
+    """It is invalidValue at every level, and for a bulkId that no POST has."""
+    client = boxes(make_client, many, tolerance="lenient")
+    data = {key: box(many, "bulkId:q")[key] for key in ("schemas", place)}
+    assert_error(client.post("/Boxes", data), 400, "invalidValue")
+    made = client.post("/Boxes", {"schemas": [BOX]})
+    path = f"/Boxes/{made['id']}"
+    assert_error(client.put(path, data), 400, "invalidValue")
+    sent = patch(path, change(data[place], place))["data"]
+    assert_error(client.patch(path, *sent["Operations"]), 400, "invalidValue")
+    [result] = bulk(client, post("/Boxes", "b", data))
+    assert result["response"]["scimType"] == "invalidValue"
+    assert client.get(path).json == made.json
+
+
+@manies
+@pytest.mark.parametrize("link", ["nobody", "Users/nobody", f"{BASE}/Groups/1"])
+def test_a_reference_by_itself_that_dangles(
+    make_client: MakeClient, many: bool, link: str
+) -> None:
+    """A reference of a type of ours is looked at as a complex one is."""
+    client = boxes(make_client, many)
+    made = client.group("g")
+    assert made["id"] == "1"
+    data = {"schemas": [BOX], "keeper": [link] if many else link}
+    assert client.post("/Boxes", data).status == 201
+    strict = boxes(make_client, many, tolerance="strict")
+    strict.group("g")
+    ann = strict.user("ann")["id"]
+    assert_error(strict.post("/Boxes", data), 400, "invalidValue")
+    for fine in (ann, f"../Users/{ann}", "https://other.example/Users/nobody"):
+        data = {"schemas": [BOX], "keeper": [fine] if many else fine, "link": link}
+        assert strict.post("/Boxes", data)["keeper"] == data["keeper"]
+    [_, result] = bulk(
+        strict, group("g", "h"), post("/Boxes", "b", box(many, "bulkId:g"))
+    )
+    assert result["response"]["scimType"] == "invalidValue"
