@@ -487,6 +487,8 @@ class Attribute:
     marks: frozenset[str] = field(init=False)
     """The mutability, returned and "required" of the attribute and all within it."""
     is_complex: bool = field(init=False)
+    is_text: bool = field(init=False)
+    """Whether it has one string."""
     is_secret: bool = field(init=False)
     """Whether it is never returned, or writeOnly, and so never kept (RFC 7643 §7)."""
 
@@ -498,6 +500,7 @@ class Attribute:
         for name, value in (
             ("marks", frozenset(marks)),
             ("is_complex", self.type == "complex"),
+            ("is_text", self.type == "string" and not self.multi_valued),
             ("is_secret", secret),
         ):
             object.__setattr__(self, name, value)
@@ -536,6 +539,10 @@ class ResourceType:
     """The attribute that makes a group of it (RFC 7643 §4.2)."""
     groups: Attribute | None = field(init=False)
     """The attribute that lists the groups it is a member of (RFC 7643 §4.1.2)."""
+    user_name: Attribute | None = field(init=False)
+    """The attribute by which /Me finds a user (RFC 7644 §3.11)."""
+    display_name: Attribute | None = field(init=False)
+    """The attribute that references show, which everyone may see."""
 
     def __post_init__(self) -> None:
         members, groups = map(self.attributes.get, ("members", "groups"))
@@ -543,6 +550,13 @@ class ResourceType:
         object.__setattr__(self, "members", members if is_group else None)
         is_member = groups and groups.computed
         object.__setattr__(self, "groups", groups if is_member else None)
+        for ours, name, returned in (
+            ("user_name", "username", ("default", "always", "request")),
+            ("display_name", "displayname", ("default", "always")),
+        ):
+            found = self.attributes.get(name)
+            is_usable = found and found.is_text and found.returned in returned
+            object.__setattr__(self, ours, found if is_usable else None)
 
 
 COMMON: list[dict[str, Any]] = json.loads("""[
@@ -654,10 +668,10 @@ def compile_types(
         compiled[document["name"]] = compile_type(document, by_urn, names, classes)
     endpoints = [each.endpoint.lower() for each in compiled.values()]
     for endpoint in endpoints:
-        whole = re.fullmatch(r"/[a-z0-9._~-]+", endpoint)
-        if not whole or endpoint[1:] in RESERVED or endpoints.count(endpoint) > 1:
+        is_path = re.fullmatch(r"/(?!\.\.?$)[a-z0-9._~-]+", endpoint)
+        if not is_path or endpoint[1:] in RESERVED or endpoints.count(endpoint) > 1:
             raise ValueError(
-                f"the endpoint '{endpoint}' is no path of one segment, or taken"
+                f"the endpoint '{endpoint}' is taken, or is not a path such as /Users"
             )
     if len(compiled) < len(types):
         raise ValueError("two resource types have one name")
@@ -688,6 +702,11 @@ def compile_type(
         extended.append(one | {"subAttributes": found.get("attributes")})
     extensions = compile_attributes(extended, "", names)
     attributes = compile_attributes(core.get("attributes"), "", names)
+    if again := attributes.keys() & {"schemas", "id", "meta"}:
+        raise ValueError(
+            f"schema {core['id']} declares '{min(again)}': leave it out, every "
+            "resource has it (RFC 7643 §3.1)"
+        )
     attributes |= {**compile_attributes(COMMON, "", ()), **extensions}
     chains = list(walk(attributes))
     references = tuple(c for c in chains if c[-1].refers and not c[0].computed)
@@ -854,12 +873,33 @@ def check_documents(
             ):
                 raise ValueError(f"{clip(name)}: an extension without 'schema'")
         try:
-            encode(document)
-            model.model_validate(document)
+            check_depth(document)
+            check_text(document)
+            find_unknown_members(document, model)
+        except SCIMException as error:
+            raise ValueError(f"{clip(name)}: {error.detail}") from None
         except ValueError as error:
             raise ValueError(f"{clip(name)}: {first_line(error)}") from None
         checked.append(document)
     return checked
+
+
+def find_unknown_members(document: Mapping[str, Any], model: Any) -> list[str]:
+    """Validate a document with scim2-models; return the members that it does not know.
+
+    They are served as given: another server or an Internet-Draft may define them.
+
+    Raises ValueError for anything else that is wrong.
+    """
+    try:
+        model.model_validate(document)
+    except ValueError as error:
+        errors = error.errors() if hasattr(error, "errors") else []
+        unknown = [str(x["loc"][-1]) for x in errors if x["type"] == "extra_forbidden"]
+        if not unknown or len(unknown) < len(errors):
+            raise
+        return sorted({clip(each) for each in unknown})
+    return []
 
 
 ATTRIBUTE_NAME = re.compile(r"\$?[A-Za-z][A-Za-z0-9_$-]*", re.A)
@@ -899,10 +939,10 @@ def listed(content: Any) -> list[Any]:
 
 def first_line(error: ValueError) -> str:
     """Answer what a validation error of scim2-models says first, in one line."""
-    errors = getattr(error, "errors", None)
-    if errors is None:
+    if not hasattr(error, "errors"):
         return str(error).partition("\n")[0]
-    first = errors()[0]
+    errors = error.errors()
+    first = next((x for x in errors if x["type"] != "extra_forbidden"), errors[0])
     where = ".".join(map(str, first["loc"]))
     return f"{where}: {first['msg']}" if where else str(first["msg"])
 
@@ -3813,7 +3853,8 @@ class Directory:
         for each, groups in before.items():
             if self.membership(each) != groups:
                 self.touch(each)
-        if old is None or old.get("displayName") != resource.get("displayName"):
+        display = type.display_name.name if type.display_name else ""
+        if old is None or old.get(display) != resource.get(display):
             self.touch_all_that_show(type, resource["id"])
         return resource
 
@@ -3941,9 +3982,11 @@ class Directory:
         result = {**element, "$ref": locate(base, type, target["id"])}
         if "type" in attribute.attributes and "type" not in result:
             result["type"] = type.name
-        name = "display" if "display" in attribute.attributes else "displayName"
-        if target.get("displayName") and name.lower() in attribute.attributes:
-            result[name] = target["displayName"]
+        below = attribute.attributes
+        shown_as = below.get("display") or below.get("displayname")
+        display = type.display_name and target.get(type.display_name.name)
+        if shown_as and display:
+            result[shown_as.name] = display
         return result
 
     def render(self, type: ResourceType, resource: Resource, base: str) -> bytes:
@@ -4014,6 +4057,7 @@ JSON = json.JSONEncoder(
     ensure_ascii=False,
     separators=(",", ":"),
     check_circular=False,  # what was JSON has no circles, and looking takes time
+    allow_nan=False,
 )
 
 
@@ -4135,9 +4179,20 @@ def unused_id(directory: Directory) -> str:
     """Answer a new id; what the generator has given before is passed over."""
     for _ in range(1000):
         id = directory.provider.new_id()
-        if directory.find(id) is None and "bulkId" not in id:  # RFC 7643 §3.1
+        if is_id(id) and directory.find(id) is None:
             return id
     raise StatusException(500, "The id generator answers ids that are taken.")
+
+
+def is_id(id: Any) -> bool:
+    """Return whether this can be an id, and be reached at its location.
+
+    "The string "bulkId" ... MUST NOT be used within any unique identifier value" (RFC
+    7643 §3.1); a client removes "." and ".." from a URL, and .search is an endpoint.
+    """
+    if not isinstance(id, str) or not id or "bulkId" in id:
+        return False
+    return id not in (".", "..", ".search")
 
 
 def retrieve_resource(directory: Directory, type: ResourceType, id: str) -> Resource:
@@ -4377,15 +4432,33 @@ def check_unique(
         name = chain[0].name
         if old.get(name) == new.get(name):
             continue
-        attribute = chain[-1]
         for value in values_at(new, chain):
-            key = comparable(attribute, value)
-            for other in directory.store.select(type, AttrExp(chain, "eq", value)):
-                if other["id"] != new["id"] and key in index_keys(chain, other):
-                    raise UniquenessException(
-                        detail=f"'{attribute.path}' is unique, and {type.name} "
-                        f"'{clip(other['id'])}' has the value '{clip(value)}'."
-                    )
+            for kind, where in sharing_types(directory.provider, type, chain):
+                key = comparable(where[-1], value)
+                for other in directory.store.select(kind, AttrExp(where, "eq", value)):
+                    if other["id"] != new["id"] and key in index_keys(where, other):
+                        raise UniquenessException(
+                            detail=f"'{chain[-1].path}' is unique, and {kind.name} "
+                            f"'{clip(other['id'])}' has the value '{clip(value)}'."
+                        )
+
+
+def sharing_types(
+    provider: Provider, type: ResourceType, chain: Chain
+) -> Iterator[tuple[ResourceType, Chain]]:
+    """Yield the types among which an attribute is unique, with its chain in each.
+
+    "server ... within the context of the current SCIM endpoint (or tenancy)" is the
+    type itself; "global" (RFC 7643 §7) is each type of the tenant whose schema says
+    so of the same attribute. Choice: tenants are worlds of their own.
+    """
+    yield type, chain
+    if chain[-1].uniqueness != "global":
+        return
+    for other in provider.types.values():
+        for each in other.unique if other is not type else ():
+            if each[-1].uniqueness == "global" and each[-1].path == chain[-1].path:
+                yield other, each
 
 
 # === 13. Cursors (RFC 9865): seal_cursor, open_cursor ===
@@ -5218,7 +5291,7 @@ def read_configuration(given: Mapping[str, Any]) -> dict[str, Any]:
     merged = merged | extra
     merged["schemas"] = CONFIGURATION["schemas"]
     try:
-        scim2_models.ServiceProviderConfig.model_validate(merged)
+        find_unknown_members(merged, scim2_models.ServiceProviderConfig)
     except ValueError as error:
         raise ValueError(first_line(error)) from None
     return merged
@@ -5396,14 +5469,22 @@ def read_content(environ: Mapping[str, Any], limit: int, name: str) -> bytes:
 
 
 def parse_json(content: bytes, gate: Gate) -> dict[str, Any]:
-    """Answer the JSON object that bytes spell (RFC 8259).
+    """Return the JSON object that a body is. Raises InvalidSyntaxException."""
+    if not content.strip():
+        raise InvalidSyntaxException(detail="The request needs a body: a JSON object.")
+    payload = decode_json(content, gate, "The body")
+    if not isinstance(payload, dict):
+        raise InvalidSyntaxException(detail="The body must be a JSON object.")
+    return payload
+
+
+def decode_json(content: bytes, gate: Gate, name: str) -> Any:
+    """Return the value of a JSON text in UTF-8 (RFC 8259), which errors call `name`.
 
     Raises InvalidSyntaxException; for numbers, depth and surrogates too.
     """
-    if not content.strip():
-        raise InvalidSyntaxException(detail="The request needs a body: a JSON object.")
     if content.startswith(b"\xef\xbb\xbf"):
-        raise InvalidSyntaxException(detail="The body begins with a byte order mark.")
+        raise InvalidSyntaxException(detail=f"{name} begins with a byte order mark.")
     try:
         text = content.decode()
         try:
@@ -5414,22 +5495,21 @@ def parse_json(content: bytes, gate: Gate) -> dict[str, Any]:
     except RecursionError:
         raise too_deep() from None
     except UnicodeDecodeError:
-        raise InvalidSyntaxException(detail="The body is not UTF-8.") from None
+        raise InvalidSyntaxException(detail=f"{name} is not UTF-8.") from None
     except json.JSONDecodeError as error:
         raise InvalidSyntaxException(
-            detail=f"The body is no JSON: {error.msg}, at line {error.lineno} column "
-            f"{error.colno}."
+            detail=f"{name} is not valid JSON: {error.msg} (line {error.lineno}, "
+            f"column {error.colno})."
         ) from None
     except ValueError:
         raise InvalidSyntaxException(
-            detail="The body has a number that JSON does not know, or too large a one."
+            detail=f"{name} has NaN, Infinity or a number that is too large: send a "
+            "number that a double can hold."
         ) from None
     if not is_shallow(content):
         check_depth(payload)
     if b"\\u" in content:
         check_text(payload)
-    if not isinstance(payload, dict):
-        raise InvalidSyntaxException(detail="The body must be a JSON object.")
     return payload
 
 
@@ -5472,7 +5552,9 @@ UNIQUE_KEYS = json.JSONDecoder(
 
 def too_deep() -> InvalidSyntaxException:
     """Build the error of JSON that is nested too deep."""
-    return InvalidSyntaxException(detail=f"JSON deeper than {MAX_DEPTH} is refused.")
+    return InvalidSyntaxException(
+        detail=f"The JSON is nested deeper than {MAX_DEPTH} levels."
+    )
 
 
 ALL_BUT_BRACKETS = bytes(each for each in range(256) if each not in b"[]{}")
@@ -5507,13 +5589,15 @@ def check_depth(payload: Any) -> None:
 
 
 def check_text(payload: Any) -> None:
-    """Check that escapes spell whole characters: no lone surrogates."""
+    """Check that a value can be written as JSON: no lone surrogates, no NaN."""
     try:
         encode(payload)
     except UnicodeEncodeError:
         raise InvalidSyntaxException(
-            detail="The body has a lone surrogate, which is no character."
+            detail="The JSON has a lone surrogate, which is not a character."
         ) from None
+    except ValueError:
+        raise InvalidSyntaxException(detail="NaN and Infinity are not JSON.") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -6014,7 +6098,7 @@ def find_subject(directory: Directory, name: str) -> tuple[ResourceType, str]:
     """
     with directory.store.lock:
         for type in directory.provider.types.values():
-            if attribute := type.attributes.get("username"):
+            if attribute := type.user_name:
                 tree: Filter[Chain] = AttrExp((attribute,), "eq", name)
                 for each in directory.store.select(type, tree):
                     if each.get(attribute.name) and (
@@ -7701,6 +7785,7 @@ def load_directory(directory: Directory, resources: Any) -> None:
     with directory.store.lock:
         for number, resource in enumerate(resources, 1):
             try:
+                check_depth(resource)
                 check_text(resource)
                 load_resource(directory, resource)
             except SCIMException as error:
@@ -7713,13 +7798,14 @@ def load_resource(directory: Directory, sent: Any) -> None:
         raise InvalidValueException(detail=f"no object, but {clip(sent)}")
     meta: dict[str, Any] = sent["meta"] if isinstance(sent.get("meta"), dict) else {}
     type = find_type(directory.provider, sent, meta)
-    id = sent.get("id", None) or unused_id(directory)
-    if not isinstance(id, str) or directory.find(id):
-        raise InvalidValueException(detail=f"the id {clip(id)} is no string, or taken")
-    if "bulkId" in id:
+    id = unused_id(directory) if sent.get("id") is None else sent["id"]
+    if not is_id(id):
         raise InvalidValueException(
-            detail=f"the id {clip(id)} has the word bulkId (RFC 7643 §3.1)"
+            detail=f"the id {clip(id)} must be a string, not empty, '.', '..' or "
+            "'.search', and without 'bulkId' (RFC 7643 §3.1)"
         )
+    if directory.find(id):
+        raise InvalidValueException(detail=f"the id {clip(id)} is taken")
     writable = Attributes(
         (name, each if each.computed else replace(each, mutability="readWrite"))
         for name, each in type.attributes.items()
@@ -7873,12 +7959,13 @@ def positive(text: str) -> int:
 def read_json_file(path: str) -> Any:
     """Answer what a JSON file holds. Raises ValueError that names it."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        content = Path(path).read_bytes()
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        reason = str(error).partition("\n")[0] or "nested too deep"
-        raise ValueError(f"{path} holds no JSON: {reason}") from None
+    try:
+        return decode_json(content, Gate(frozenset(DEVIATIONS)), "the file")
+    except InvalidSyntaxException as error:
+        raise ValueError(f"{path}: {error.detail}") from None
 
 
 def read_documents(paths: Sequence[str] | None, kind: str) -> list[Any] | None:
@@ -7894,15 +7981,30 @@ def read_documents(paths: Sequence[str] | None, kind: str) -> list[Any] | None:
     for path in paths:
         if path == "default":
             found += default_documents()[kind]
-        elif os.path.isdir(path):
-            for file in sorted(Path(path).glob("*.json")):
-                documents = listed(read_json_file(str(file)))
-                documents = [x for x in documents if isinstance(x, dict) and mark in x]
-                found += named(str(file), check_documents, documents, model)
-        else:
-            documents = listed(read_json_file(path))
-            found += named(path, check_documents, documents, model)
+            continue
+        documents: list[Any] = []
+        is_folder = os.path.isdir(path)
+        for file in (
+            sorted(map(str, Path(path).glob("*.json"))) if is_folder else [path]
+        ):
+            content = listed(read_json_file(file))
+            if is_folder:
+                content = [x for x in content if isinstance(x, dict) and mark in x]
+            documents += named(file, check_documents, content, model)
+            warn_of_unknown_members(file, content, model)
+        if not documents:
+            what = "schema" if kind == "schemas" else "resource type"
+            raise ValueError(f"{path} does not contain a {what}")
+        found += documents
     return found
+
+
+def warn_of_unknown_members(path: str, documents: Iterable[Any], model: Any) -> None:
+    """Warn of members that are served although scim2-models does not know them."""
+    found = {x for each in documents for x in find_unknown_members(each, model)}
+    if found:
+        names = ", ".join(sorted(found))
+        warn(f"{path}: scim2-models does not know {names}, served as given")
 
 
 def named(path: str, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -7986,7 +8088,9 @@ def options_of(arguments: argparse.Namespace) -> dict[str, Any]:
     config = arguments.service_provider_config
     given = read_json_file(config) if config is not None else {}
     if config is not None:
-        named(config, read_configuration, given)
+        merged = named(config, read_configuration, given)
+        model = scim2_models.ServiceProviderConfig
+        warn_of_unknown_members(config, [merged], model)
     return {
         "schemas": read_documents(arguments.schema, "schemas"),
         "resource_types": read_documents(arguments.resource_type, "resource_types"),

@@ -260,7 +260,18 @@ FILES = {
     "noid.json": {"name": "x", "attributes": []},
     "badtype.json": SCHEMA | {"attributes": [{"name": "x", "type": "colour"}]},
     "orphan.json": TYPE,
+    "printer.json": TYPE,
+    "dots.json": TYPE | {"endpoint": "/..", "schema": USER},
     "endless.json": "[" * 100_000,
+    "deep.json": "[" * 990 + "]" * 990,
+    "nan.json": f'[{{"schemas": ["{USER}"], "userName": "a", "x": NaN}}]',
+    "huge.json": f'[{{"schemas": ["{USER}"], "userName": "a", "x": 1e999}}]',
+    "none.json": [],
+    "again.txt": SCHEMA | {"attributes": [{"name": "Meta", "type": "string"}]},
+    **{
+        f"id{number}.json": [{"schemas": [USER], "userName": "a", "id": id}]
+        for number, id in enumerate(("..", ".", ".search", 0, False, [], "", "abulkId"))
+    },
     "strangers.json": [{"schemas": ["urn:x"], "id": "1"}],
     "twins.json": [
         {"schemas": [USER], "id": name, "userName": "twin"} | {"meta": META}
@@ -292,6 +303,15 @@ REFUSED = [  # arguments, and what the line must name
     ("--load-resources number.json", "number.json"),
     ("--load-resources endless.json", "endless.json"),
     ("--load-resources strangers.json", "strangers.json"),
+    ("--load-resources deep.json", "deep.json"),
+    ("--load-resources nan.json", "nan.json"),
+    ("--load-resources huge.json", "huge.json"),
+    *((f"--load-resources id{number}.json", f"id{number}.json") for number in range(8)),
+    ("--schema folder", "folder"),
+    ("--resource-type folder", "folder"),
+    ("--resource-type none.json", "none.json"),
+    ("--schema default --schema again.txt --resource-type printer.json", "meta"),
+    ("--schema default --resource-type dots.json", "/.."),
     ("--load-resources twins.json", "twins.json"),
     ("--service-provider-config missing.json", "missing.json"),
     ("--service-provider-config broken.json", "broken.json"),
@@ -436,7 +456,7 @@ def everything(url: str, paths: list[str]) -> list[Any]:
 def test_dump_and_load(tmp_path: Path, number: int) -> None:
     """A dump is whole, has no passwords, and reads back as it was."""
     dump = write(tmp_path / "dump.json", "[]")
-    again = tmp_path / "again.json"
+    again = tmp_path / "again.txt"
     with serving(tmp_path, "--dump-resources", "dump.json", "--verbose") as process:
         assert dump.read_text() == "[]", "starting truncates the dump before"
         paths = populate(process.url)
@@ -455,7 +475,7 @@ def test_dump_and_load(tmp_path: Path, number: int) -> None:
     for resource in resources:
         location = resource["meta"].get("location", f"/{resource['id']}")
         assert "://" not in location and location.endswith(f"/{resource['id']}")
-    loaded = ("--load-resources", "dump.json", "--dump-resources", "again.json")
+    loaded = ("--load-resources", "dump.json", "--dump-resources", "again.txt")
     with serving(tmp_path, *loaded) as process:
         assert everything(process.url, paths) == before
         assert process.stop(number)[0] == 0
@@ -848,3 +868,21 @@ def test_main_is_importable() -> None:
     )
     assert (ended.stdout, ended.stderr) == ("1\n", "")
     assert callable(create_app())
+
+
+def test_unknown_members_are_served(tmp_path: Path) -> None:
+    """What scim2-models does not know is served as given, and named at start."""
+    given = {"securityEvents": {"supported": True}}
+    config = write(tmp_path / "config.json", given)
+    attribute = SCHEMA["attributes"][0] | {"pattern": "[a-z]+"}
+    schema = write(tmp_path / "s.json", SCHEMA | {"attributes": [attribute]})
+    options = ("--service-provider-config", config, "--schema", "default")
+    with serving(tmp_path, *options, "--schema", schema) as process:
+        served = exchange(process.url, "GET", "/ServiceProviderConfig").json
+        assert served["securityEvents"] == given["securityEvents"]
+        served = exchange(process.url, "GET", f"/Schemas/{PRINTER}").json
+        assert served["attributes"][0]["pattern"] == "[a-z]+"
+        warnings = process.stderr().splitlines()
+    assert len(warnings) == 2
+    assert "config.json" in warnings[0] and "securityEvents" in warnings[0]
+    assert "s.json" in warnings[1] and "pattern" in warnings[1]

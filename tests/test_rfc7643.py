@@ -792,3 +792,83 @@ def test_elements_that_differ_in_a_secret_alone(
     assert shown["keys"] == [{"type": "a"}, {"type": "b"}]
     path = f"/Safes/{shown['id']}"
     assert client.put(path, shown).json == shown
+
+
+# --- uniqueness "global" (§7) ---------------------------------------------------------
+
+
+def coded(*uniqueness: str) -> Client:
+    """Serve a resource type for each, with an attribute `code` that is so unique."""
+    kinds = [f"Kind{number}" for number in range(len(uniqueness))]
+    return Client(
+        create_app(
+            schemas=[
+                {
+                    "id": f"urn:x:{kind}",
+                    "name": kind,
+                    "attributes": [
+                        {"name": "code", "type": "string", "uniqueness": unique}
+                    ],
+                }
+                for kind, unique in zip(kinds, uniqueness, strict=True)
+            ],
+            resource_types=[
+                {"name": kind, "endpoint": f"/{kind}", "schema": f"urn:x:{kind}"}
+                for kind in kinds
+            ],
+        )
+    )
+
+
+def test_global_uniqueness_is_across_resource_types() -> None:
+    """Two types that both say "global" share their values; "server" is one type's."""
+    client = coded("global", "global", "server")
+
+    def post(kind: int, code: str) -> Reply:
+        body = {"schemas": [f"urn:x:Kind{kind}"], "code": code}
+        return client.post(f"/Kind{kind}", body)
+
+    assert post(0, "a").status == 201
+    assert_error(post(1, "A"), 409, "uniqueness")
+    assert post(2, "a").status == 201
+    assert_error(post(2, "a"), 409, "uniqueness")
+    made = post(1, "b").json
+    change = {"op": "replace", "path": "code", "value": "a"}
+    assert_error(client.patch(f"/Kind1/{made['id']}", change), 409, "uniqueness")
+    made["code"] = "a"
+    assert_error(client.put(f"/Kind1/{made['id']}", made), 409, "uniqueness")
+
+
+# --- names that the server itself reads (§4.1.1, §4.2) --------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"type": "integer"},
+        {"multiValued": True},
+        {"type": "complex", "subAttributes": [{"name": "value", "type": "string"}]},
+        {"returned": "request"},
+        {"returned": "never"},
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("name", ["userName", "displayName"])
+def test_odd_names(name: str, changes: dict[str, Any]) -> None:
+    """/Me and `display` use one string that may be shown; any other is only data."""
+    default = default_documents()
+    attributes = default["schemas"][0]["attributes"]
+    next(each for each in attributes if each["name"] == name).update(changes)
+    client = Client(create_app(me="ann", **{key: default[key] for key in GIVEN}))
+    simple: Any = 5 if changes.get("type") == "integer" else "ann"
+    value: Any = {"value": "ann"} if changes.get("type") == "complex" else simple
+    value = [value] if changes.get("multiValued") else value
+    body = {"schemas": [USER], "userName": "bob", name: value}
+    user = client.post("/Users", body)
+    assert user.status == 201, user.content
+    member = client.group("crew", user["id"])["members"][0]
+    assert "display" not in member
+    assert client.get("/Me").status in (200, 404)
+    assert client.get("/Users", sortBy=name).status in (200, 400, 403)
+    change = {"op": "replace", "path": "title", "value": "x"}
+    assert client.patch(f"/Users/{user['id']}", change).status == 200
