@@ -2638,7 +2638,8 @@ Change = Callable[[Attribute, Any], Any]
 Written = tuple[Chain, Any]
 """An attribute that an operation wrote, and the value: None removes it.
 
-Of a multi-valued attribute it is what was sent of its elements, not the whole list.
+Of a multi-valued attribute it is what was sent of its elements, not the whole list. [] and
+{} took nothing away.
 """
 
 
@@ -2898,8 +2899,10 @@ class Patch:
             change = within(target.below, change)
         if chosen is not None:
             change = of_chosen(chosen, change)
-        whole = target.below or chosen is None
-        self.written.append((chain, value if whole else [value] if value else []))
+        part = chosen is not None and not target.below
+        if part and (op != "remove" or not chosen or not all(chosen)):
+            value = [value] if value else []
+        self.written.append((chain, value))
         return update(resource, target.chain, change)
 
     def is_shown(self, resource: Resource, chain: Chain, value: Any) -> bool:
@@ -4260,7 +4263,7 @@ def modify_resource(
         check_required_within(attributes.values(), new, stored=True)
         gone: dict[str, None] = {}
         for chain, value in written:
-            if not any(each.multi_valued for each in chain[:-1]):
+            if value != [] and not any(each.multi_valued for each in chain[:-1]):
                 last = Attributes({chain[-1].name.lower(): chain[-1]})
                 gone |= cleared_secrets(last, {chain[-1].name: value})
         return commit(directory, type, old, new, gate, gone), set(attributes)
@@ -4324,8 +4327,8 @@ def cleared_secrets(
             continue
         subs = attribute.attributes
         if attribute.is_secret:
-            gone |= {attribute.path: None} if is_unassigned(item) else {}
-        elif is_unassigned(item) and item != {}:
+            gone |= {attribute.path: None} if item is None or item == [] else {}
+        elif item is None or item == []:
             gone |= cleared_secrets(subs, dict.fromkeys(subs))
         elif isinstance(item, dict):
             gone |= cleared_secrets(subs, item)

@@ -822,6 +822,13 @@ SECRETS = (
     attribute(
         "box", "complex", subAttributes=[attribute("key", returned="never"), TAGS]
     ),
+    attribute("safe", "complex", returned="never", subAttributes=[attribute("key")]),
+    attribute(
+        "cards",
+        "complex",
+        multiValued=True,
+        subAttributes=[attribute("type"), attribute("pin", returned="never")],
+    ),
 )
 
 
@@ -839,6 +846,12 @@ SECRETS = (
         ([op("remove", "pin"), op("add", "pin", "2")], {"pin": "2"}),
         ([op("add", "pin", "2"), op("remove", "pin")], {"pin": None}),
         ([op("replace", "box", {})], None),
+        ([op("replace", "safe", {})], None),
+        ([op("replace", "safe", None)], {"safe": None}),
+        ([op("remove", 'cards[type eq "none"]')], None),
+        ([op("remove", 'cards[type eq "a"]')], None),
+        ([op("remove", "cards[type pr]")], {"cards.pin": None}),
+        ([op("remove", "cards", [{"type": "none"}])], None),
         ([op("remove", "code")], "mutability"),
         ([op("replace", "code", None)], "mutability"),
     ],
@@ -848,12 +861,23 @@ def test_the_store_learns_which_secrets_are_gone(
 ) -> None:
     """A removed secret comes as None; one that is required stays (§3.5.2.2)."""
     client = serve_items(make_client, *SECRETS, store=Vault)
-    path = item(client, pin="1", code="2", box={"key": "3"})
+    cards = [{"type": "a", "pin": "4"}, {"type": "b", "pin": "5"}]
+    path = item(client, pin="1", code="2", box={"key": "3"}, cards=cards)
     GIVEN.clear()
     reply = client.patch(path, *operations)
     if given == "mutability":
         assert_error(reply, 400, given)
     assert ([given] if isinstance(given, dict) else []) == GIVEN
+
+
+def test_elements_that_only_a_secret_told_apart(
+    make_client: Callable[..., Client],
+) -> None:
+    """They are one, so that what is shown can be put back (RFC 7643 §2.4)."""
+    client = serve_items(make_client, *SECRETS)
+    cards = [{"type": "a", "pin": "4"}, {"type": "a", "pin": "5"}]
+    path = item(client, code="2", cards=cards)
+    assert body_of(client, path) == {"cards": [{"type": "a"}]}
 
 
 def test_a_put_with_null_clears_a_secret(make_client: Callable[..., Client]) -> None:
