@@ -1946,8 +1946,8 @@ def compile_comparison(chain: Chain, op: str, literal: Any) -> Predicate:
         return lambda resource: absent
     if literal is None:
         return presence(chain, op != "eq")
-    literal = comparable(chain[-1], literal)
-    if chain[-1].name == "primary" and chain[-1].type == "boolean":
+    literal, last = comparable(chain[-1], literal), chain[-1]
+    if (last.name, last.type, last.multi_valued) == ("primary", "boolean", False):
         return compare_primary(chain, COMPARISONS[op], literal, unassigned)
     return matcher(chain, op, literal, unassigned)
 
@@ -2638,8 +2638,8 @@ Change = Callable[[Attribute, Any], Any]
 Written = tuple[Chain, Any]
 """An attribute that an operation wrote, and the value: None removes it.
 
-Of a multi-valued attribute it is what was sent of its elements, not the whole list. [] and
-{} took nothing away.
+Of a multi-valued attribute it is what was sent of its elements, not the whole list.
+The values [] and {} took nothing away.
 """
 
 
@@ -3635,8 +3635,8 @@ class Store:
         if chain[0].multi_valued and chain[0].refers and chain[-1].name == "value":
             # long lists change a little
             before, after = difference(before or [], after or [])
-        gone = index_keys(chain, {name: before}) if before else set()
-        come = index_keys(chain, {name: after}) if after else set()
+        gone = index_keys(chain, {name: before})
+        come = index_keys(chain, {name: after})
         index = self.indexes[type.name, chain]
         for key in gone - come:
             index.discard(key, old["id"])

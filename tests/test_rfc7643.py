@@ -872,3 +872,33 @@ def test_odd_names(name: str, changes: dict[str, Any]) -> None:
     assert client.get("/Users", sortBy=name).status in (200, 400, 403)
     change = {"op": "replace", "path": "title", "value": "x"}
     assert client.patch(f"/Users/{user['id']}", change).status == 200
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [("boolean", False), ("integer", 0), ("decimal", 0.0), ("string", "")],
+)
+def test_what_looks_like_nothing_is_a_value(
+    make_client: MakeClient, kind: str, value: Any
+) -> None:
+    """False, zero and an empty string are found, and unique, like others (§2.5)."""
+    attribute = {"name": "code", "type": kind, "uniqueness": "server"}
+    schema = {"id": "urn:example:item", "name": "Item", "attributes": [attribute]}
+    type = {"name": "Item", "endpoint": "/Items", "schema": "urn:example:item"}
+    client = make_client(schemas=[schema], resource_types=[type])
+    body = {"schemas": ["urn:example:item"], "code": value}
+    created = client.post("/Items", body)
+    assert created.status == 201
+    found = client.get("/Items", filter=f"code eq {json.dumps(value)}")
+    assert found["Resources"] == [created.json]
+    assert_error(client.post("/Items", body), 409, "uniqueness")
+    assert client.delete(f"/Items/{created['id']}").status == 204
+    assert client.post("/Items", body).status == 201
+
+
+@pytest.mark.parametrize("name", ["displayName", "externalId"])
+def test_an_empty_name_is_found(client: Client, name: str) -> None:
+    """An indexed attribute whose value is "" is compared like any other."""
+    created = client.user("bjensen", **{name: ""})
+    client.user("other", **{name: "x"})
+    assert client.get("/Users", filter=f'{name} eq ""')["Resources"] == [created]

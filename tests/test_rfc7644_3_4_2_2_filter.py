@@ -840,3 +840,16 @@ def test_caches_hold_short_texts_only(people: Client) -> None:
         people.get("/Users", filter=f'userName co "{text}"')
         assert text not in scim2_server.folds
     assert all(len(text) <= 100 for text in scim2_server.folds)
+
+
+def test_a_primary_with_many_values() -> None:
+    """It is not the `primary` of RFC 7643 §2.4, and any of its values matches."""
+    flags = attribute("primary", "boolean", multiValued=True)
+    schema = {"id": "urn:example:item", "name": "Item", "attributes": [flags]}
+    type = {"name": "Item", "endpoint": "/Items", "schema": "urn:example:item"}
+    client = Client(create_app(schemas=[schema], resource_types=[type]))
+    body = {"schemas": ["urn:example:item"], "primary": [True]}
+    assert client.post("/Items", body).status == 201
+    for value, count in (("true", 1), ("false", 0)):
+        found = client.get("/Items", filter=f"primary eq {value}")
+        assert found["totalResults"] == count

@@ -870,16 +870,6 @@ def test_the_store_learns_which_secrets_are_gone(
     assert ([given] if isinstance(given, dict) else []) == GIVEN
 
 
-def test_elements_that_only_a_secret_told_apart(
-    make_client: Callable[..., Client],
-) -> None:
-    """They are one, so that what is shown can be put back (RFC 7643 §2.4)."""
-    client = serve_items(make_client, *SECRETS)
-    cards = [{"type": "a", "pin": "4"}, {"type": "a", "pin": "5"}]
-    path = item(client, code="2", cards=cards)
-    assert body_of(client, path) == {"cards": [{"type": "a"}]}
-
-
 def test_a_put_with_null_clears_a_secret(make_client: Callable[..., Client]) -> None:
     """One that is left out stays, as nobody can send back what is never returned."""
     client = serve_items(make_client, *SECRETS, store=Vault)
