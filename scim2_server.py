@@ -5032,12 +5032,17 @@ class BulkJob:
         """
         if not isinstance(self.sent[place], dict):
             raise InvalidSyntaxException(detail="An operation must be an object.")
+        target = self.target(self.members[place].get("path"))
+        if target and target[1]:
+            exists = self.directory.find(target[1], [target[0].name])
+            if (
+                exists or result.get("method") != "POST"
+            ):  # "except [...] a POST failure"
+                result["location"] = locate(self.base, *target)
         members = read_members(self.sent[place], BULK_MEMBERS, "a bulk operation", gate)
-        method, type, id = self.target(members, gate)
+        method, type, id = self.check_target(members, target, gate)
         if method == "POST":
             self.check_bulk_id(place, members.get("bulkId"))
-        else:
-            result["location"] = locate(self.base, type, id)
         gate.resolve_bulk_id = partial(self.resolve, place, gate)
         data = {} if method == "DELETE" else members.get("data")
         if not isinstance(data, dict):
@@ -5066,10 +5071,29 @@ class BulkJob:
             done["version"] = resource["meta"]["version"]
         return done
 
-    def target(
-        self, members: Mapping[str, Any], gate: Gate
+    def target(self, path: Any) -> tuple[ResourceType, str] | None:
+        """Return the resource type and the id that a path names, "" for no id.
+
+        Raises ConflictException for the bulkId of an operation that failed.
+        """
+        above, *parts = path.split("/", 3) if isinstance(path, str) else [""]
+        if above or not 1 <= len(parts) <= 2 or not all(parts):
+            return None
+        id = unquote(parts[1]) if parts[1:] else ""
+        for type in self.directory.provider.types.values():
+            if type.endpoint[1:].lower() == parts[0].lower():
+                if id.startswith("bulkId:"):
+                    id = self.resolve(-1, Gate(), id.removeprefix("bulkId:")) or id
+                return type, id
+        return None
+
+    def check_target(
+        self,
+        members: Mapping[str, Any],
+        target: tuple[ResourceType, str] | None,
+        gate: Gate,
     ) -> tuple[str, ResourceType, str]:
-        """Answer the method, the resource type, and the id unless it is a POST.
+        """Return the method, the resource type, and the id unless it is a POST.
 
         Raises InvalidSyntaxException, NotFoundException for an unknown path.
         """
@@ -5080,22 +5104,13 @@ class BulkJob:
             )
         if not isinstance(path, str):
             raise InvalidSyntaxException(detail="'path' must be a string.")
-        endpoint, *rest = path[1:].split("/", 2 - (method == "POST"))
-        for type in self.directory.provider.types.values():
-            known = path[:1] == "/" and type.endpoint[1:].lower() == endpoint.lower()
-            if known and len(rest) == (method != "POST") and all(rest):
-                check_spelling(endpoint, type.endpoint[1:], gate)
-                id = unquote(rest[0]) if rest else ""
-                bulk_id = id.removeprefix("bulkId:")
-                return (
-                    method,
-                    type,
-                    id if bulk_id == id else self.resolve_target(bulk_id),
-                )
-        raise NotFoundException(
-            detail=f"'path' is no place for {method}: '{clip(path)}'. It is the "
-            "endpoint of a type, and for all but POST an id (RFC 7644 §3.7)."
-        )
+        if target is None or (method == "POST") is bool(target[1]):
+            raise NotFoundException(
+                detail=f"'path' is no place for {method}: '{clip(path)}'. It is the "
+                "endpoint of a type, and for all but POST an id (RFC 7644 §3.7)."
+            )
+        check_spelling(path.split("/")[1], target[0].endpoint[1:], gate)
+        return method, *target
 
     def check_bulk_id(self, place: int, bulk_id: Any) -> None:
         """Check that a POST has a bulkId of its own. Raises InvalidValueException."""
@@ -5126,10 +5141,6 @@ class BulkJob:
             self.relying.setdefault(other, []).append(place)
             gate.promised.add(self.ids[bulk_id])
         return self.ids[bulk_id]
-
-    def resolve_target(self, bulk_id: str) -> str:
-        """Answer the id of the resource that a path names by its bulkId."""
-        return self.resolve(-1, Gate(), bulk_id) or f"bulkId:{bulk_id}"
 
     def settle(self, place: int) -> None:
         """Tell the version that a resource has now that what it refers to is there."""

@@ -90,7 +90,7 @@ def check(operation: Operation, result: Operation) -> None:
     assert result["response"]["schemas"] == [ERROR]
     assert result["response"]["status"] == result["status"]
     assert result["response"]["detail"]
-    if operation.get("method") == "POST":
+    if operation.get("method") == "POST" and operation["path"] != "/Users/1":
         assert "location" not in result
 
 
@@ -936,6 +936,52 @@ def test_the_same_bulk_id_twice(server: Client) -> None:
     for created in (results[0], results[2]):
         server.delete(path_of(created))
     assert everything(server) == before
+
+
+LOCATED: list[tuple[Any, str | None]] = [  # an operation that fails, its location
+    *(
+        ({"method": method, "path": "/Users/1", "data": REAL}, "/Users/1")
+        for method in ("FOO", "GET", "put", 5, None, ["PUT"])
+    ),
+    ({"path": "/Users/1"}, "/Users/1"),
+    (post("/Users/1", "x", REAL), "/Users/1"),
+    (post("/Users/1", None, REAL), "/Users/1"),
+    (post("/Users/none", "x", REAL), None),
+    (post("/Users", "x", {}), None),
+    (put("/Users/none", **REAL), "/Users/none"),
+    (patch("/Users/none", TITLE), "/Users/none"),
+    ({"method": "PATCH", "path": "/Users/1", "data": 5}, "/Users/1"),
+    ({"method": "PUT", "path": "/Groups/2", "version": 'W/"0"'}, "/Groups/2"),
+    ({"method": "DELETE", "path": "/Users/1", "version": 'W/"0"'}, "/Users/1"),
+    ({"method": "DELETE", "path": "/Users/bulkId:nope"}, "/Users/bulkId%3Anope"),
+    ({"method": "DELETE", "path": "/Users/1/name"}, None),
+    ({"method": "FOO", "path": "/Users"}, None),
+    ({"method": "FOO", "path": "Users/1"}, None),
+    ({"method": "FOO", "path": 5}, None),
+    ({"method": "PUT", "path": "/Robots/1", "data": REAL}, None),
+    (5, None),
+]
+
+
+@pytest.mark.parametrize(("operation", "path"), LOCATED)
+def test_the_location_in_errors(
+    server: Client, operation: Any, path: str | None
+) -> None:
+    """It is there whenever the resource is known (§3.7: "REQUIRED in a response")."""
+    reply = server.post("/Bulk", {"schemas": [BULK], "Operations": [operation]})
+    [result] = reply["Operations"]
+    assert result["status"] >= "400"
+    assert result.get("location") == (path and BASE + path)
+
+
+def test_the_location_in_errors_by_bulk_id(server: Client) -> None:
+    """What a bulkId stands for is known too, unless its operation failed."""
+    path = "/Users/bulkId:x"
+    wrong = ({"method": "FOO", "path": path}, put(path), patch(path))
+    results = bulk(server, user("x", "xena"), *wrong)
+    assert len({each["location"] for each in results}) == 1
+    results = bulk(server, user("x", "ann"), *wrong)
+    assert not any("location" in each for each in results)
 
 
 @pytest.mark.parametrize("method", ["post", "Post"])
