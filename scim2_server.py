@@ -153,6 +153,7 @@ MAX_FILTER_LENGTH = 64 * 1024  # characters
 MAX_NAME = 1000  # characters of an attribute's name
 MAX_NESTING = 32  # parentheses and brackets of a filter
 MAX_OPERATIONS = 1000  # of one PATCH; 413
+MAX_ELEMENTS = 1_000_000  # that the value filters of one PATCH look at; 413
 MAX_ATTRIBUTES = 500  # names in attributes or excludedAttributes
 MAX_TARGET = 64 * 1024  # bytes of the request line; 414
 MAX_HEAD = 64 * 1024  # bytes of all headers; 431
@@ -1913,6 +1914,8 @@ def compile_filter(tree: Filter[Chain]) -> Predicate:
     match tree:
         case LogExp("and", terms):  # a and b and c
             return all_of([compile_filter(term) for term in terms])
+        case LogExp("or", terms) if found := equal_to_any(terms):  # a eq 1 or a eq 2
+            return among(*found)
         case LogExp(_, terms):  # a or b or c
             return any_of([compile_filter(term) for term in terms])
         case NotExp(term):  # not (a)
@@ -2077,6 +2080,28 @@ def all_of(tests: list[Predicate]) -> Predicate:
 def any_of(tests: list[Predicate]) -> Predicate:
     """``or``."""
     return lambda resource: any(each(resource) for each in tests)
+
+
+def equal_to_any(terms: Iterable[Filter[Chain]]) -> tuple[Chain, list[Any]] | None:
+    """Return the attribute and the values, if all terms are `eq` of one attribute."""
+    values: dict[Chain, list[Any]] = {}
+    for term in terms:
+        if not isinstance(term, AttrExp) or term.op != "eq" or term.value is None:
+            return None
+        values.setdefault(term.path, []).append(term.value)
+    ((chain, literals), *others) = values.items()
+    return (chain, literals) if chain and not others else None
+
+
+def among(chain: Chain, literals: Iterable[Any]) -> Predicate:
+    """``a eq 1 or a eq 2 or ...``: one look-up, however many terms there are."""
+    if chain[-1].name == "primary":  # may be unassigned and false
+        return any_of([compile_comparison(chain, "eq", each) for each in literals])
+    convert = converter(chain[-1])
+    wanted = {comparable(chain[-1], each) for each in literals}
+    return lambda resource: any(
+        convert(value) in wanted for value in values_at(resource, chain)
+    )
 
 
 def presence(chain: Chain, wanted: bool) -> Predicate:
@@ -2755,6 +2780,8 @@ class Patch:
         self.complete = complete
         self.written: list[Written] = []
         self.places: dict[Attribute, tuple[list[Any], dict[Any, int]]] = {}
+        self.removes: list[Target] = []  # still to be carried out, as one
+        self.looked_at = 0  # elements, by value filters
 
     def apply(self, resource: Resource, operation: Operation) -> Resource:
         """Carry out one operation."""
@@ -2845,7 +2872,11 @@ class Patch:
         `schemas` follows from the attributes (RFC 7643 §3). Choice: an extension whose
         URN is taken away loses its attributes.
         """
-        if target.chain[0].name != "schemas":
+        is_schemas = target.chain[0].name == "schemas"
+        if not is_schemas and self.postpone(target, operation):
+            return resource
+        resource = self.carry_out_removes(resource)
+        if not is_schemas:
             return self.change(resource, target, operation)
         listed = {**resource, "schemas": schemas_of(self.type, resource)}
         asked = read_urns(self.change(listed, target, operation).get("schemas"))
@@ -2861,6 +2892,31 @@ class Patch:
                 gone = Operation("remove", extension.name, UNSET)
                 resource = self.change(resource, Target((extension,)), gone)
         return resource
+
+    def postpone(self, target: Target, operation: Operation) -> bool:
+        """Return whether this is a remove that is carried out with those before it.
+
+        A thousand removes such as members[value eq "2819c223"] in a row are one remove
+        of what any of them selects, which looks at each element once.
+        """
+        match target.filter:
+            case AttrExp(_, "eq", value) if value is not None:
+                before = self.removes[-1:] or [target]
+                is_remove = operation.op == "remove" and operation.value is UNSET
+                if is_remove and not target.below and before[0].chain == target.chain:
+                    self.removes.append(target)
+                    return True
+        return False
+
+    def carry_out_removes(self, resource: Resource) -> Resource:
+        """Carry out the removes that were postponed."""
+        targets, self.removes = self.removes, []
+        if not targets:
+            return resource
+        terms = tuple(each.filter for each in targets if each.filter)
+        tree = LogExp("or", terms) if len(terms) > 1 else terms[0]
+        one = Target(targets[0].chain, tree)
+        return self.change(resource, one, Operation("remove", None, UNSET))
 
     def change(
         self, resource: Resource, target: Target, operation: Operation
@@ -2950,7 +3006,14 @@ class Patch:
             test = compile_filter(target.filter)
             if is_computed(ValuePath(target.chain, target.filter)):
                 resource = self.complete(resource, {target.chain[0].name: None})
-        return [test(each) for each in elements_at(resource, target.chain)]
+        elements = elements_at(resource, target.chain)
+        self.looked_at += len(elements)
+        if self.looked_at > MAX_ELEMENTS:
+            raise PayloadTooLargeException(
+                detail=f"The value filters of this PATCH look at more than "
+                f"{MAX_ELEMENTS} elements. Send fewer operations in one request."
+            )
+        return [test(each) for each in elements]
 
     def named(self, attribute: Attribute, sent: Any) -> Predicate:
         """Return what selects the elements that the value of a remove names.
@@ -3035,7 +3098,8 @@ class Patch:
         """
         attribute = target.chain[-1]
         terms = equal_terms(target.filter) if target.filter else None
-        where = f"{operation.op} {clip(operation.path)}"
+        path = str(operation.path).partition("[")[0]  # a literal may be a secret
+        where = f"{operation.op} {clip(path)}[…]"
         if (
             terms is None
             or is_unassigned(value)
@@ -3137,7 +3201,7 @@ def apply_patch(
     patch = Patch(type, gate, complete)
     for operation in operations:
         resource = patch.apply(resource, operation)
-    return resource, patch.written
+    return patch.carry_out_removes(resource), patch.written
 
 
 def update(container: Resource, chain: Chain, change: Change) -> Resource:

@@ -853,3 +853,21 @@ def test_a_primary_with_many_values() -> None:
     for value, count in (("true", 1), ("false", 0)):
         found = client.get("/Items", filter=f"primary eq {value}")
         assert found["totalResults"] == count
+
+
+def test_a_choice_of_values(client: Client) -> None:
+    """`a eq 1 or a eq 2` is one look-up that keeps the rules of each comparison."""
+    ann = client.user("Ann", title="x", emails=[{"value": "a@x"}])
+    bob = client.user("bob", emails=[{"value": "b@x", "primary": True}])
+    for text, ids in (
+        ('userName eq "ANN" or userName eq "bob"', {ann["id"], bob["id"]}),
+        ('title eq "X" or title eq "y"', {ann["id"]}),
+        ('title eq "y" or title eq null', {bob["id"]}),
+        ('emails.value eq "b@x" or emails.value eq "c@x"', {bob["id"]}),
+        ('emails[value eq "B@X" or value eq "c@x"]', {bob["id"]}),
+        ("emails.primary eq false or emails.primary eq false", {ann["id"]}),
+        (f'id eq "{ann["id"]}" or id eq "{ann["id"].upper()}x"', {ann["id"]}),
+        ('not (userName eq "ann" or userName eq "carl")', {bob["id"]}),
+    ):
+        found = client.get("/Users", filter=text)["Resources"]
+        assert {each["id"] for each in found} == ids, text

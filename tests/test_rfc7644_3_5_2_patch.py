@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from conftest import ENTERPRISE, PATCH_OP, USER, Client, assert_error
 
+import scim2_server
 from scim2_server import Resource, ResourceType, Store
 
 BASE = "http://localhost/v2"
@@ -948,3 +949,39 @@ def test_many_operations(client: Client) -> None:
     assert len(client.patch(path, *many)["emails"]) == 1000
     gone = [{"value": f"{x}@x.example"} for x in range(999)]
     assert len(client.patch(path, op("remove", "emails", gone))["emails"]) == 1
+
+
+# --- many operations, many elements ---------------------------------------------------
+
+
+def test_removes_in_a_row(client: Client) -> None:
+    """A thousand removes by filter are carried out as one, other ones in their turn."""
+    group = client.group("crew", *(f"m{number}" for number in range(3000)))
+    path = f"/Groups/{group['id']}"
+    removes = [
+        {"op": "remove", "path": f'members[value eq "m{number}"]'}
+        for number in range(997)
+    ]
+    add = {"op": "add", "path": "members", "value": [{"value": "m5"}]}
+    last = {"op": "remove", "path": 'members[value eq "m2999"]'}
+    reply = client.patch(path, *removes, add, last)
+    left = [each["value"] for each in reply["members"]]
+    assert left == [*(f"m{number}" for number in range(997, 2999)), "m5"]
+    removes = [
+        {"op": "remove", "path": f'members[value eq "{each}"]'} for each in left[:999]
+    ]
+    assert len(client.patch(path, *removes, last)["members"]) == len(left) - 999
+
+
+def test_so_many_elements(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Value filters look at a limited number of elements, and nothing is half done."""
+    monkeypatch.setattr(scim2_server, "MAX_ELEMENTS", 100)
+    emails = [{"value": f"e{number}@x.example"} for number in range(30)]
+    user = client.user("ann", emails=emails)
+    path = f"/Users/{user['id']}"
+    change = {"op": "add", "path": 'emails[value ew "x.example"].type', "value": "w"}
+    assert client.patch(path, *[change] * 3).status == 200
+    before = client.get(path).json
+    other = change | {"value": "h"}
+    assert "100" in assert_error(client.patch(path, *[other] * 4), 413)
+    assert client.get(path).json == before
