@@ -102,7 +102,7 @@ from http import HTTPStatus
 from io import BytesIO
 from pathlib import Path
 from types import NoneType
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, TypedDict, TypeVar
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urljoin, urlsplit
 from weakref import WeakValueDictionary
 
@@ -343,6 +343,15 @@ dangling-reference | RFC 7643 §2.3.7 | many | standard | invalidValue
 duplicate-json-key | RFC 7644 §3.8 | hand-made JSON | standard | invalidSyntax
   | one JSON object has the same key twice
   | each key once, in one spelling
+list-as-string | RFC 7644 §3.4.3 | scripts, samples | standard | invalidSyntax
+  | a list of attributes in a SearchRequest comes as a string
+  | an array of strings
+unknown-selection | RFC 7644 §3.9 | samples | standard | invalidValue
+  | `attributes` or `excludedAttributes` has a name that no schema declares
+  | only attributes that /Schemas lists, without brackets
+repeated-parameter | RFC 7644 §3.4.2 | scripts | standard | invalidValue
+  | a URL has the same parameter twice
+  | each parameter once, with commas between the names of a list
 endpoint-case | RFC 7644 §3.2 | scripts, samples | standard | 404
   | an endpoint is spelt in another case
   | the endpoint as RFC 7644 or /ResourceTypes spells it
@@ -2244,6 +2253,11 @@ def preferred(attribute: Attribute, elements: list[Any]) -> Any:
     return elements[0]
 
 
+def cut(text: str) -> str:
+    """Return a name as errors show it: up to what can begin a filter or a value."""
+    return re.split(r"""[\[\s"'(]""", text, maxsplit=1)[0]
+
+
 def parse_sort(
     text: str, types: Sequence[ResourceType], gate: Gate
 ) -> list[Chain | None]:
@@ -3411,28 +3425,49 @@ class Selection:
     def __bool__(self) -> bool:
         return bool(self.attributes or self.excluded)
 
-    def names(self, type: ResourceType, gate: Gate) -> Names:
-        """Find the attributes of a resource type that are named; others are ignored."""
-        size = sum(map(len, self.attributes + self.excluded))  # short ones are cached
+    def find(self, type: ResourceType) -> Found:
+        """Find in a resource type what is named; short selections are cached."""
+        size = sum(map(len, self.attributes + self.excluded))
         find = find_names if size <= MAX_NAME else find_names.__wrapped__
-        names, met = find(self, type, gate.accepted)
-        gate.join(met)
-        return names
+        return find(self, type)
+
+    def check(self, types: Sequence[ResourceType], gate: Gate) -> None:
+        """Meet the deviations in the names, before anything is written.
+
+        Raises InvalidValueException for what the gate refuses.
+        """
+        found = [self.find(type) for type in types]
+        for each in found:
+            for code, name in each.met.items():
+                gate.meet(code, f"'{clip(name, 160)}'", InvalidValueException)
+        for name in found[0].unknown:
+            if all(name in each.unknown for each in found):
+                gate.meet("unknown-selection", unknown_name(cut(name), types[0]))
+                break  # one example will do
+
+
+class Found(NamedTuple):
+    """What a selection names in a resource type, and what is wrong with its names."""
+
+    names: Names
+    met: dict[str, str]  # the first example by code
+    unknown: dict[str, None]
 
 
 @lru_cache(maxsize=256)  # clients name the same attributes in every request
-def find_names(
-    selection: Selection, type: ResourceType, accepted: frozenset[str]
-) -> tuple[Names, Gate]:
-    """Find what a selection names, and the deviations in it.
+def find_names(selection: Selection, type: ResourceType) -> Found:
+    """Find what a selection names in a resource type.
 
     What is always returned is among the attributes that are shown, and not among those
     that are not.
     """
-    names: Names = {}
-    gate = Gate(accepted)
+    names, met, unknown = found = Found({}, {}, {})
     for text in selection.attributes or selection.excluded:
-        chain = find_name(text, type, gate) or ()
+        chain, code = find_chain(text, type)
+        if code:
+            met.setdefault(code, text)
+        if not chain:
+            unknown[text] = None
         parts = [chain] if chain else []
         while parts:
             part = parts.pop()
@@ -3446,21 +3481,7 @@ def find_names(
         for chain in walk({attribute.name: attribute}):
             if chain[-1].returned == "always":
                 include_name(names, chain)
-    return names, gate
-
-
-def find_name(text: str, type: ResourceType, gate: Gate) -> Chain | None:
-    """Find the attribute that a request names, if there is one (RFC 7644 §3.10)."""
-    quiet = Gate(gate.accepted)
-    try:
-        path = parse_path(text, quiet)
-        if isinstance(path, ValuePath):
-            return None
-        chain = resolve(path, type, quiet, InvalidPathException)
-    except (InvalidPathException, InvalidFilterException):
-        return None
-    gate.join(quiet)
-    return chain or None
+    return found
 
 
 def include_name(names: Names, chain: Chain) -> None:
@@ -4649,7 +4670,8 @@ def read_query(sent: Mapping[str, Any], provider: Provider, gate: Gate) -> Query
         count=count,
         cursor=cursor,
         selection=read_selection(
-            read_names(sent, "attributes"), read_names(sent, "excludedAttributes")
+            read_names(sent, "attributes", gate),
+            read_names(sent, "excludedAttributes", gate),
         ),
     )
 
@@ -4663,7 +4685,21 @@ def read_text(sent: Mapping[str, Any], name: str) -> str | None:
 
 
 class Parameters(dict[str, str]):
-    """The parameters of a URL, where everything is text."""
+    """The parameters of a URL, where everything is text.
+
+    Choice: lists that come in parts are joined, else the last of two values holds.
+    """
+
+    def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
+        super().__init__()
+        self.repeated: dict[str, None] = {}
+        lists: dict[str, list[str]] = {"attributes": [], "excludedAttributes": []}
+        for name, value in pairs:
+            if name in self:
+                self.repeated[name] = None
+            lists.get(name, []).append(value)
+            self[name] = value
+        self |= {name: ",".join(parts) for name, parts in lists.items() if parts}
 
 
 def read_integer(sent: Mapping[str, Any], name: str, gate: Gate) -> int | None:
@@ -4680,15 +4716,17 @@ def read_integer(sent: Mapping[str, Any], name: str, gate: Gate) -> int | None:
     raise InvalidValueException(detail=f"'{name}' must be an integer: '{clip(value)}'.")
 
 
-def read_names(sent: Mapping[str, Any], name: str) -> list[str]:
-    """Answer a parameter that is a list of attribute names."""
+def read_names(sent: Mapping[str, Any], name: str, gate: Gate) -> list[str]:
+    """Return a parameter that is a list of attribute names."""
     value = sent.get(name)
     if value is None:
         return []
-    if isinstance(sent, Parameters):
-        return [each for part in value.split(",") if (each := part.strip())]
+    if isinstance(value, str):
+        if not isinstance(sent, Parameters):
+            gate.meet("list-as-string", f"'{name}'")
+        value = value.split(",")
     if isinstance(value, list) and all(isinstance(each, str) for each in value):
-        return value
+        return [each for part in value if (each := part.strip())]
     raise InvalidSyntaxException(detail=f"'{name}' must be an array of strings.")
 
 
@@ -4710,7 +4748,8 @@ def query_resources(
             page, position = found.page_by_index()
         else:
             page, position = found.page_by_cursor()
-        names = {each.name: query.selection.names(each, gate) for each in types}
+        query.selection.check(types, gate)
+        names = {type.name: query.selection.find(type).names for type in types}
         shown_page = []
         for resource in page:
             type = directory.provider.types[resource["meta"]["resourceType"]]
@@ -5741,7 +5780,7 @@ def show_resource(
         resource,
         request.base,
         selection,
-        selection.names(type, request.gate) if selection else {},
+        selection.find(type).names if selection else {},
         written,
     )
     location = locate(request.base, type, resource["id"])
@@ -6310,10 +6349,14 @@ def handle(request: Request, segments: Sequence[str]) -> Reply:
     if handler is None:
         raise StatusException(405, f"The methods here are {', '.join(allowed)}.", allow)
     if segments[:1] not in [[each] for each in DISCOVERY]:  # §4: parameters are ignored
+        for name in request.query.repeated:
+            request.gate.meet("repeated-parameter", f"'{clip(name)}'")
         request.selection = read_selection(
-            read_names(request.query, "attributes"),
-            read_names(request.query, "excludedAttributes"),
+            read_names(request.query, "attributes", request.gate),
+            read_names(request.query, "excludedAttributes", request.gate),
         )
+        if request.selection:
+            request.selection.check(request.types, request.gate)
     return handler(request)
 
 

@@ -60,6 +60,9 @@ TABLE: dict[str, tuple[str, str]] = {  # code: accepted from, refused with
     "undeclared-extension": ("standard", "invalidSyntax"),
     "dangling-reference": ("standard", "invalidValue"),
     "duplicate-json-key": ("standard", "invalidSyntax"),
+    "list-as-string": ("standard", "invalidSyntax"),
+    "unknown-selection": ("standard", "invalidValue"),
+    "repeated-parameter": ("standard", "invalidValue"),
     "endpoint-case": ("standard", "404"),
 }
 
@@ -1180,6 +1183,97 @@ DUPLICATES = [
     ),
 ]
 
+UNKNOWN_NAMES = (
+    *("nope", "userNam", "name.nope", "userName.x", WORK, f"{EXT}:nope", "a b", USER),
+    *("urn:x:y:z", "title,nope", "nope,title,none"),
+)
+IN_NAMES = dict.fromkeys(("unqualified-attribute", "urn-dot"), "invalidValue")
+SELECTIONS = [
+    *(
+        row
+        for parameter in ("attributes", "excludedAttributes")
+        for names in UNKNOWN_NAMES
+        for row in (
+            Row(
+                *("unknown-selection", "GET", "/Users", None, "u1"),
+                before=PERSON,
+                query={"filter": "title pr", parameter: names},
+            ),
+            Row(
+                *("unknown-selection", "POST", "/Users/.search"),
+                {
+                    "schemas": [SEARCH],
+                    "filter": 'id eq "u1"',
+                    parameter: names.split(","),
+                },
+                "u1",
+            ),
+        )
+    ),
+    *(
+        Row(
+            *(codes, method, f"/Users/u1?excludedAttributes={name}", sent),
+            *({"userName": "ann"} | DR, "/Users/u1"),
+            refused=IN_NAMES,
+        )
+        for codes, name in (
+            ("unknown-selection", "nope"),
+            ("unqualified-attribute", "department"),
+            ("urn-dot", f"{EXT}.department"),
+        )
+        for method, sent in (
+            ("PUT", {"schemas": [USER], "userName": "ann", "title": "Dr"}),
+            ("PATCH", {"schemas": [PATCH_OP], "Operations": TITLE}),
+        )
+    ),
+    *(
+        Row(
+            *(codes, "GET", "/Users", None, "u1 u2 u7"),
+            query={"attributes": names},
+            refused=IN_NAMES,
+        )
+        for codes, names in (
+            ("unqualified-attribute", "title,department"),
+            ("unqualified-attribute unknown-selection", "nope,department"),
+            ("unqualified-attribute", "Manager.value"),
+            ("urn-dot", f"{EXT}.manager"),
+            ("", f"{EXT}:manager,{USER}:title,schemas,meta.location,id,externalId"),
+            ("", f" title , {EXT} ,,"),
+        )
+    ),
+    Row("", "GET", "/", None, "G1 u1 u2 u7", query={"attributes": "members,title"}),
+    Row(
+        "unknown-selection", "GET", "/", None, "G1 u1 u2 u7", query={"attributes": "x"}
+    ),
+    *(
+        Row("list-as-string", "POST", "/Users/.search", sent, "u1", before=PERSON)
+        for sent in (
+            {"schemas": [SEARCH], "filter": "title pr", "attributes": "title, emails"},
+            {"schemas": [SEARCH], "filter": "title pr", "excludedAttributes": "title"},
+        )
+    ),
+    *(
+        Row("repeated-parameter", "GET", f"/Users?{sent}", None, ids, before=PERSON)
+        for sent, ids in (
+            ("filter=title%20pr&filter=title%20pr&x=1", "u1"),
+            ("attributes=title&attributes=emails", "u1 u2 u7"),
+            ("count=x&count=100", "u1 u2 u7"),
+            ("filter=userName&filter=title%20pr", "u1"),
+            ("other=1&other=2", "u1 u2 u7"),
+        )
+    ),
+    *(
+        Row(
+            *("repeated-parameter", method, "/Users/u1?other=1&other=", sent),
+            *({"userName": "ann"} | DR, "/Users/u1"),
+        )
+        for method, sent in (
+            ("PUT", {"schemas": [USER], "userName": "ann", "title": "Dr"}),
+            ("PATCH", {"schemas": [PATCH_OP], "Operations": TITLE}),
+        )
+    ),
+]
+
 ENDPOINTS = [
     Row("endpoint-case", "GET", "/users", None, "u1 u2 u7"),
     Row("endpoint-case", "GET", "/GROUPS", None, "G1"),
@@ -1349,7 +1443,7 @@ ROWS = [
     *(*OP_CASE, *BOOLEANS, *REMOVALS, *CREATED, *FOR_COMPLEX, *EMPTY, *KEYS),
     *(*UNKNOWN_KEY, *UNKNOWN_ATTRIBUTE, *UNKNOWN_PATH, *UNQUALIFIED, *UNKNOWN_FILTER),
     *(*UNKNOWN_SCHEMA, *ARRAYS, *FILTERS, *SCHEMAS, *REFERENCES, *DUPLICATES),
-    *(*ENDPOINTS, *RFC),
+    *(*SELECTIONS, *ENDPOINTS, *RFC),
 ]
 
 
@@ -2075,7 +2169,7 @@ def test_bulk_stops_at_refusals() -> None:
 def test_unqualified_attributes(
     level: str, refuse: tuple[str, ...], attributes: str, extension: Any
 ) -> None:
-    """As with its URN, or ignored in strict (RFC 7644 §3.4.2.5, §3.10)."""
+    """As with its URN, or refused in strict (RFC 7644 §3.4.2.5, §3.10)."""
     _, client = serve(PERSON, tolerance=level, refuse=refuse)
     taken = level != "strict" and not refuse
     search = {"schemas": [SEARCH], "filter": 'id eq "u1"', "attributes": [attributes]}
@@ -2085,14 +2179,42 @@ def test_unqualified_attributes(
         client.post("/Users/.search", search),
     ]
     for reply in replies:
+        if not taken:
+            assert_names(
+                assert_error(reply, 400, "invalidValue"), "unqualified-attribute"
+            )
+            continue
         assert reply.status == 200, reply.content
         (resource,) = reply.json.get("Resources", [reply.json])
-        expected = {"id": "u1"} | ({EXT: extension} if taken else {})
+        expected = {"id": "u1", EXT: extension}
         assert {k: v for k, v in resource.items() if k != "schemas"} == expected
-        assert codes_of(reply) == ({"unqualified-attribute"} if taken else set())
+        assert codes_of(reply) == {"unqualified-attribute"}
         full = client.get("/Users/u1", attributes=f"{EXT}:{attributes},{USER}:title")
         assert codes_of(full) == set()
         assert full[EXT] == extension and full["title"] == "Lead"
+
+
+@pytest.mark.parametrize("parameter", ["attributes", "excludedAttributes"])
+def test_names_that_come_in_parts(parameter: str) -> None:
+    """A list in two parameters, or in a string, is one list (RFC 7644 §3.9)."""
+    _, client = serve(PERSON)
+    whole = client.get("/Users/u1", **{parameter: "title,emails"})
+    assert ("title" in whole.json) == (parameter == "attributes")
+    parts = client.get(f"/Users/u1?{parameter}=title&{parameter}=emails")
+    assert parts.json == whole.json
+    sent = {"schemas": [SEARCH], "filter": 'id eq "u1"', parameter: "title, emails"}
+    assert client.post("/Users/.search", sent)["Resources"] == [whole.json]
+
+
+def test_an_unknown_name_is_refused_with_the_nearest() -> None:
+    """And with nothing that stands in its brackets (RFC 7644 §7.5.2)."""
+    client = serve(tolerance="strict")[1]
+    near = client.get("/Users", attributes="userNam")
+    assert "did you mean 'userName'" in assert_error(near, 400, "invalidValue")
+    for name in ('password[value eq "s3cret"]', 'password eq "s3cret'):
+        reply = client.get("/Users", attributes=name)
+        assert b"s3cret" not in reply.content
+        assert "'password'" in assert_error(reply, 400, "invalidValue")
 
 
 # --- Details --------------------------------------------------------------------------

@@ -832,8 +832,8 @@ def test_caches_hold_short_texts_only(people: Client) -> None:
         reply = people.post("/Users/.search", {"schemas": [SEARCH], **more})
         assert_error(reply, 400, "invalidValue")
     before = scim2_server.find_names.cache_info().currsize
-    names = [f"x{number}{'y' * 200}" for number in range(10)]
-    search = {"schemas": [SEARCH], "attributes": ["userName", *names]}
+    names = ["userName"] * 200
+    search = {"schemas": [SEARCH], "attributes": names}
     assert people.post("/Users/.search", search).status == 200
     assert scim2_server.find_names.cache_info().currsize == before
     for text in ("b" * 101, "\u00e9" * 101):
