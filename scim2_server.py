@@ -6186,26 +6186,29 @@ def post_bulk(request: Request) -> Reply:
 
 
 def as_subject(handler: Handler) -> Handler:
-    """Answer a handler for ``/Me``: the resource of whoever asks (RFC 7644 §3.11)."""
+    """Return a handler for ``/Me``: the resource of whoever asks (RFC 7644 §3.11)."""
 
     def handle_me(request: Request) -> Reply:
-        if request.subject is None:
-            raise NotImplementedException(
-                detail="Nobody is /Me here: start with --me USERNAME, or ask with the "
-                "token of a --user-token (RFC 7644 §3.11)."
-            )
-        found = find_subject(request.directory, request.subject)
-        request.types, request.id = [found[0]], found[1]
-        location = "Location", locate(request.base, request.type, request.id)
-        try:  # "In any response": also in an error
-            reply = handler(request)
-        except SCIMException as error:
-            error.context["headers"] = [*error.context.get("headers", []), location]
-            raise
-        reply.headers.append(location)
-        return reply
+        if not request.id:  # which `handle` found if it is to be found
+            take_subject(request)
+        return handler(request)
 
     return handle_me
+
+
+def take_subject(request: Request) -> tuple[str, str]:
+    """Let a request be about whoever asks, and return the Location of that resource.
+
+    Raises NotImplementedException, 501, NotFoundException, 404 (RFC 7644 §3.11).
+    """
+    if request.subject is None:
+        raise NotImplementedException(
+            detail="Nobody is /Me here: start with --me USERNAME, or ask with the "
+            "token of a --user-token (RFC 7644 §3.11)."
+        )
+    type, request.id = find_subject(request.directory, request.subject)
+    request.types = [type]
+    return "Location", locate(request.base, type, request.id)
 
 
 def find_subject(directory: Directory, name: str) -> tuple[ResourceType, str]:
@@ -6341,6 +6344,24 @@ def handle(request: Request, segments: Sequence[str]) -> Reply:
             detail=f"There is nothing at '{clip_path('/'.join(segments))}'. "
             f"The endpoints are {known} (RFC 7644 §3.2)."
         )
+    if handlers is not ROUTES[("Me",)]:
+        return dispatch(request, segments, handlers)
+    headers: list[tuple[str, str]] = []
+    with contextlib.suppress(NotImplementedException, NotFoundException):
+        headers = [take_subject(request)]
+    try:  # "In any response" (§3.11): also in an error, whoever finds it
+        reply = dispatch(request, segments, handlers)
+    except SCIMException as error:
+        error.context["headers"] = [*error.context.get("headers", []), *headers]
+        raise
+    reply.headers.extend(headers)
+    return reply
+
+
+def dispatch(
+    request: Request, segments: Sequence[str], handlers: Mapping[str, Handler]
+) -> Reply:
+    """Let the handler of its method answer a request. Raises what `handle` raises."""
     allowed = [*handlers, *(["HEAD"] if "GET" in handlers else []), "OPTIONS"]
     allow = [("Allow", ", ".join(allowed))]
     if request.method == "OPTIONS":

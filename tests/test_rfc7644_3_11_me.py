@@ -267,7 +267,20 @@ def test_the_location_of_me_in_errors(known: Client) -> None:
         known.patch("/Me", {"op": "add", "path": "id", "value": "5"}),
         known.patch("/Me", {"op": "add", "path": "x[", "value": "5"}),
         known.request("DELETE", "/Me", None, {"If-Match": 'W/"none"'}),
+        known.post("/Me", {"schemas": [USER]}),
+        known.request("OPTIONS", "/Me"),
+        known.request("TRACE", "/Me"),
+        known.get("/Me", attributes="title", excludedAttributes="name"),
     ]
-    for reply, status in zip(replies, (400, 400, 400, 412), strict=True):
+    statuses = (400, 400, 400, 412, 501, 204, 405, 400)
+    for reply, status in zip(replies, statuses, strict=True):
         assert reply.status == status
         assert reply.headers["Location"] == f"{BASE}/Users/{id}"
+
+
+def test_no_location_of_nobody(client: Client) -> None:
+    """Where nobody is /Me there is no location, and no other status (§3.11)."""
+    for verb, status in (("OPTIONS", 204), ("TRACE", 405), ("POST", 501), ("GET", 501)):
+        reply = client.request(verb, "/Me", {} if verb == "POST" else None)
+        assert reply.status == status
+        assert "Location" not in reply.headers
