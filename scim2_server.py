@@ -277,6 +277,9 @@ boolean-as-number | RFC 7643 §2.3.2 | small connectors | lenient | invalidValue
 number-as-string | RFC 7643 §2.3.3, §2.3.4 | small connectors | lenient | invalidValue
   | a number comes as a string
   | the number, without quotes
+value-format | RFC 7643 §2.3.7, §4.1 | many | standard | invalidValue
+  | a string does not have the form that the RFC gives it
+  | a value of that form
 remove-with-value | RFC 7644 §3.5.2.2 | Entra ID, JumpCloud | standard | invalidValue
   | a remove names what to remove in `value`
   | a path with a filter, as in members[value eq "2819c223"]
@@ -466,9 +469,16 @@ class Attributes(dict[str, "Attribute"]):
             each.name: each.name
             for each in self.values()
             if each.type in ("string", "reference")
-            and not (each.multi_valued or each.computed or each.links)
+            and not (each.multi_valued or each.computed or each.links or each.form)
             and each.mutability != "readOnly"
         }
+
+
+class Form(NamedTuple):
+    """A form that RFC 7643 gives a string: its name, and what has it."""
+
+    name: str
+    is_met: Callable[[str], object]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -491,6 +501,8 @@ class Attribute:
     """The resource types, by name, of which `value` can be an id."""
     links: tuple[str, ...] = ()
     """The referenceTypes of a reference by itself, if a resource type is among them."""
+    form: Form | None = None
+    """The form that RFC 7643 gives its strings, if it gives one."""
     computed: bool = False
     """Whether the server works it out from other resources or the request."""
     # What follows from these, once for all:
@@ -632,6 +644,8 @@ def compile_attribute(
     links = tuple(document.get("referenceTypes") or [])
     if values["type"] != "reference" or not set(links).intersection(types):
         links = ()
+    if values["type"] == "reference":
+        values["form"] = URI
     if values["type"] in ("binary", "reference"):
         values["case_exact"] = True  # RFC 7643 §2.3.6, §2.3.7
     if values["mutability"] == "readOnly":
@@ -646,6 +660,69 @@ def compile_attribute(
         computed=derived or "computed" in document,
         **values,
     )
+
+
+def is_printable(text: str) -> bool:
+    """Return whether a text has no control, format or surrogate characters."""
+    if text.isascii():
+        return text.isprintable()
+    return not {"Cc", "Cf", "Cs"}.intersection(map(unicodedata.category, text))
+
+
+def is_der_sequence(text: str) -> bool:
+    """Return whether base64 holds one SEQUENCE of DER, of the length that it says.
+
+    >>> is_der_sequence("MAMCAQE="), is_der_sequence("AAAA")
+    (True, False)
+    """
+    try:
+        content = base64.b64decode(text)
+    except ValueError:
+        return False
+    head, size = content[:2], content[1] if len(content) > 1 else -1
+    if size > 0x80:  # the length of the length
+        head, size = content[: size - 0x80 + 2], size - 0x80
+        size = int.from_bytes(head[2:]) if len(head) == size + 2 else -1
+    return content[:1] == b"0" and size != 0x80 and len(content) == len(head) + size
+
+
+def matching(pattern: str) -> Callable[[str], object]:
+    """Return a test for texts that match a pattern as a whole."""
+    return re.compile(pattern, re.A).fullmatch
+
+
+LANGUAGE = "[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*"
+RANGE = rf"(?:\*|{LANGUAGE})(?:\s*;\s*q=[01](?:\.[0-9]{{0,3}})?)?"
+URI = Form(
+    "a URI (RFC 7643 §2.3.7)",
+    matching(r"(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*"),
+)
+FORMS: dict[tuple[str, str], Form] = {
+    # by schema and path (RFC 7643 §4.1). Their syntax alone: a list of countries or of
+    # time zones would be out of date. Errata 5990, 5991: ISO 3166-1 codes are capitals.
+    (USER, "userName"): Form("without control and format characters", is_printable),
+    (USER, "locale"): Form("a language tag such as en-US", matching(LANGUAGE)),
+    (USER, "preferredLanguage"): Form(
+        "as in Accept-Language, such as en-US, en;q=0.9",
+        matching(rf"{RANGE}(?:\s*,\s*{RANGE})*"),
+    ),
+    (USER, "timezone"): Form(
+        "an Area/City such as America/Los_Angeles",
+        matching("[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)+"),
+    ),
+    (USER, "addresses.country"): Form("two capitals such as US", matching("[A-Z]{2}")),
+    (USER, "x509Certificates.value"): Form("a DER certificate", is_der_sequence),
+}
+
+
+def with_forms(schema: str, attributes: Attributes) -> Attributes:
+    """Return the attributes of a schema, with the forms of their strings."""
+    found = Attributes(attributes)
+    for each in attributes.values():
+        form = FORMS.get((schema, each.path), each.form)
+        inner = with_forms(schema, each.attributes)
+        found[each.name.lower()] = replace(each, form=form, attributes=inner)
+    return found
 
 
 RESERVED = {
@@ -712,6 +789,7 @@ def compile_type(
         extended.append(one | {"subAttributes": found.get("attributes")})
     extensions = compile_attributes(extended, "", names)
     attributes = compile_attributes(core.get("attributes"), "", names)
+    attributes = with_forms(str(core["id"]), attributes)
     if again := attributes.keys() & {"schemas", "id", "meta"}:
         raise ValueError(
             f"schema {core['id']} declares '{min(again)}': leave it out, every "
@@ -1122,6 +1200,7 @@ def read_reference(
     refs = [item for name, item in sent.items() if name.lower() == "$ref"]
     if not refs or not isinstance(refs[-1], str):
         return result
+    check_form(attribute.attributes["$ref"], refs[-1], gate)
     uri = read_uri(attribute, refs[-1], gate)
     return {**result, "$ref" if uri == refs[-1] else "value": uri}
 
@@ -1194,7 +1273,16 @@ def read_string(attribute: Attribute, value: Any, gate: Gate) -> str:
     """Return a string or a reference (RFC 7643 §2.3.1, §2.3.7)."""
     if not isinstance(value, str):
         raise wrong_type(attribute, value)
+    check_form(attribute, value, gate)
     return str(read_uri(attribute, value, gate)) if attribute.links else value
+
+
+def check_form(attribute: Attribute, value: str, gate: Gate) -> None:
+    """Check the form that RFC 7643 gives a string, if it gives one."""
+    if attribute.form and value and not attribute.form.is_met(value):
+        quoted = shown(attribute, value)
+        example = f"{attribute.path}: {quoted} is not {attribute.form.name}"
+        gate.meet("value-format", example)
 
 
 def read_boolean(
@@ -1257,7 +1345,8 @@ def read_binary(attribute: Attribute, value: Any, gate: Gate) -> str:
     bare = value.rstrip("=")
     if len(bare) % 4 == 1:
         raise wrong_type(attribute, value)
-    return bare + "=" * (-len(bare) % 4)
+    check_form(attribute, padded := bare + "=" * (-len(bare) % 4), gate)
+    return padded
 
 
 BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
@@ -2323,7 +2412,7 @@ def check_schemas(
     type: ResourceType, sent: Any, extended: Sequence[str], gate: Gate
 ) -> None:
     """Check the `schemas` of a payload; what is stored follows from its attributes."""
-    urns = read_urns(sent)
+    urns = read_urns(sent, gate)
     if type.schema.lower() not in urns:
         gate.meet("missing-schemas", f"schemas without {type.schema}")
     for urn, spelt in urns.items():
@@ -2334,13 +2423,16 @@ def check_schemas(
             gate.meet("undeclared-extension", f"schemas without {urn}")
 
 
-def read_urns(sent: Any) -> dict[str, str]:
+def read_urns(sent: Any, gate: Gate) -> dict[str, str]:
     """Answer the URNs of a `schemas` attribute by their lower-case form."""
     if sent is None:
         return {}
     if not isinstance(sent, list) or not all(isinstance(each, str) for each in sent):
         raise InvalidSyntaxException(detail="'schemas' must be an array of URNs.")
-    return {lower(urn): urn for urn in sent}
+    urns = {lower(urn): urn for urn in sent}
+    if len(urns) < len(sent):
+        gate.meet("value-format", "schemas: one URN twice")
+    return urns
 
 
 def check_required(type: ResourceType, resource: Resource) -> None:
@@ -2771,7 +2863,7 @@ def read_message(
 ) -> dict[str, Any]:
     """Answer the members of a message whose schema is this one (RFC 7644 §3.1)."""
     members = read_members(payload, ("schemas", *names), name, gate)
-    urns = read_urns(members.get("schemas"))
+    urns = read_urns(members.get("schemas"), gate)
     if (MESSAGES + name).lower() not in urns:
         gate.meet("missing-schemas", f"schemas without {MESSAGES}{name}")
     for urn, spelt in urns.items():
@@ -2893,7 +2985,9 @@ class Patch:
         if not is_schemas:
             return self.change(resource, target, operation)
         listed = {**resource, "schemas": schemas_of(self.type, resource)}
-        asked = read_urns(self.change(listed, target, operation).get("schemas"))
+        asked = read_urns(
+            self.change(listed, target, operation).get("schemas"), self.gate
+        )
         if self.type.schema.lower() not in asked:
             raise MutabilityException(
                 detail=f"'schemas' must keep {self.type.schema} (RFC 7643 §3)."
@@ -3529,7 +3623,7 @@ def represent(
     resource: Resource,
     selection: Selection,
     names: Names,
-    written: Iterable[str] = (),
+    written: Iterable[Written] = (),
 ) -> Resource:
     """Answer what is shown of a resource (RFC 7644 §3.9, RFC 7643 §7 "returned").
 
@@ -3539,7 +3633,29 @@ def represent(
     """
     if selection.attributes:
         return include(type.attributes, resource, names)
-    return exclude(type.attributes, resource, names, dict.fromkeys(written))
+    wrote: Names = {}
+    for chain, value in written:
+        add_written(wrote, type.attributes, chain, value)
+    return exclude(type.attributes, resource, names, wrote)
+
+
+def add_written(
+    names: Names, attributes: Mapping[str, Attribute], chain: Chain, value: Any
+) -> None:
+    """Add to a tree of names the attribute at a chain, and those in its value."""
+    for attribute in chain:
+        names, attributes = names_below(names, attribute), attribute.attributes
+    for each in value if isinstance(value, list) else [value]:
+        for name, item in each.items() if isinstance(each, dict) else ():
+            if found := attributes.get(lower(name)):
+                inner = names_below(names, found)
+                add_written(inner, found.attributes, (), item)
+
+
+def names_below(names: Names, attribute: Attribute) -> Names:
+    """Return the tree of names below an attribute, which is added if it is missing."""
+    found = names.setdefault(attribute.name, {})
+    return {} if found is None else found
 
 
 def include(
@@ -3571,11 +3687,13 @@ def exclude(
     for name, item in value.items():
         attribute = attributes[name.lower()]
         below = names.get(name, {})
-        on_request = "request" in attribute.marks and name not in written
-        if below is None or (on_request and attribute.returned == "request"):
+        on_request = "request" in attribute.marks
+        is_hidden = attribute.returned == "request" and name not in written
+        if below is None or is_hidden:
             continue
         if attribute.is_complex and (below or on_request):
-            show = partial(exclude, attribute.attributes, names=below, written={})
+            wrote = written.get(name) or {}
+            show = partial(exclude, attribute.attributes, names=below, written=wrote)
             item = each_of(attribute, item, show)
         if not is_unassigned(item):
             result[name] = item
@@ -4128,13 +4246,11 @@ class Directory:
         base: str,
         selection: Selection,
         names: Names,
-        written: Iterable[str] = (),
+        written: Sequence[Written] = (),
     ) -> bytes:
         """Answer the JSON of what a request wants to see of a resource."""
         if not selection and not (written and type.marked["request"]):
             return self.render(type, resource, base)
-        known = (type.attributes.get(name.lower()) for name in written)
-        written = [attribute.name for attribute in known if attribute]
         whole = self.complete(
             type, resource, base, names if selection.attributes else None
         )
@@ -4330,8 +4446,8 @@ def modify_resource(
     operations: Sequence[Operation],
     gate: Gate,
     condition: Condition = no_condition,
-) -> tuple[Resource, set[str]]:
-    """Modify a resource (RFC 7644 §3.5.2); answer it and the names of what was written.
+) -> tuple[Resource, list[Written]]:
+    """Modify a resource (RFC 7644 §3.5.2); return it, and what was written.
 
     Raises NotFoundException, PreconditionFailedException, what `apply_patch` raises,
     UniquenessException (409), or what the gate refuses.
@@ -4351,7 +4467,7 @@ def modify_resource(
             if value != [] and not any(each.multi_valued for each in chain[:-1]):
                 last = Attributes({chain[-1].name.lower(): chain[-1]})
                 gone |= cleared_secrets(last, {chain[-1].name: value})
-        return commit(directory, type, old, new, gate, gone), set(attributes)
+        return commit(directory, type, old, new, gate, gone), written
 
 
 def delete_resource(
@@ -5771,7 +5887,7 @@ def show_resource(
     type: ResourceType,
     resource: Resource,
     status: int = 200,
-    written: Iterable[str] = (),
+    written: Sequence[Written] = (),
 ) -> Reply:
     """Answer a resource, as the request wants to see it, with its ETag."""
     selection = request.selection
@@ -6080,7 +6196,9 @@ def post_resource(request: Request) -> Reply:
         resource = create_resource(
             request.directory, request.type, payload, request.gate
         )
-        reply = show_resource(request, request.type, resource, 201, payload)
+        reply = show_resource(
+            request, request.type, resource, 201, written=[((), payload)]
+        )
     location = locate(request.base, request.type, resource["id"])
     reply.headers.append(("Location", location))
     return reply
@@ -6109,7 +6227,7 @@ def put_resource(request: Request) -> Reply:
             request.gate,
             request.preconditions().check,
         )
-        return show_resource(request, request.type, resource, written=payload)
+        return show_resource(request, request.type, resource, written=[((), payload)])
 
 
 def patch_resource(request: Request) -> Reply:
@@ -6240,6 +6358,10 @@ def get_documents(endpoint: str) -> Handler:
     code 403"; sorting and paging are ignored.
     """
 
+    def one(document: Resource) -> Reply:
+        location = document["meta"]["location"]
+        return Reply(200, encode(document), [("Content-Location", location)])
+
     def handle_discovery(request: Request) -> Reply:
         if "filter" in request.query:
             raise ForbiddenException(
@@ -6253,14 +6375,13 @@ def get_documents(endpoint: str) -> Handler:
                 raise NotFoundException(
                     detail=f"There is no '{clip_path(request.id)}' in /{endpoint}."
                 )
-            document = show_document(documents[id], endpoint, id, request.base)
-            return Reply(200, encode(document))
+            return one(show_document(documents[id], endpoint, id, request.base))
         shown_documents = [
             show_document(each, endpoint, id, request.base)
             for id, each in documents.items()
         ]
         if "" in documents:
-            return Reply(200, encode(shown_documents[0]))
+            return one(shown_documents[0])
         body = {
             "schemas": [MESSAGES + "ListResponse"],
             "totalResults": len(shown_documents),

@@ -55,6 +55,7 @@ TABLE: dict[str, tuple[str, str]] = {  # code: accepted from, refused with
     "unquoted-value": ("lenient", "invalidFilter"),
     "filter-spacing": ("standard", "invalidFilter invalidPath invalidValue"),
     "urn-dot": ("standard", "invalidFilter invalidPath invalidValue"),
+    "value-format": ("standard", "invalidValue"),
     "number-as-string": ("lenient", "invalidValue invalidFilter"),
     "missing-schemas": ("standard", "invalidSyntax"),
     "undeclared-extension": ("standard", "invalidSyntax"),
@@ -1439,11 +1440,59 @@ RFC = [
         {"roles": [{"value": "x"}, {"value": "y"}, ADMIN | TRUE]},
     ),
 ]
+CERTIFICATE = "MAMCAQE="  # SEQUENCE of an INTEGER: the outer form is what is checked
+ILL_FORMED: list[tuple[str, Any]] = [
+    *(("profileUrl", x) for x in ("not a uri", "http://a.example/%zz", "http://a/ü")),
+    *(("locale", x) for x in ("english!", "en_US", "-en", "en-")),
+    *(("preferredLanguage", x) for x in ("xx_", "en;q=high", "en,,da", "da, en-gb;q")),
+    *(("timezone", x) for x in ("CET", "UTC+1 h", "Europe/", "/Oslo")),
+    *(("userName", x) for x in ("a\u200bb", "a\x07b", "a\u202eb")),
+    *(("addresses", [{"country": x}]) for x in ("us", "USA", "U1", "Norway")),
+    *(("photos", [{"value": x}]) for x in ("my photo.png", "<x>")),
+    *(
+        ("x509Certificates", [{"value": x}])
+        for x in ("AAAA", "MAMCAQEA", "MAMC", "MA==", "MIAA")
+    ),
+]
+WELL_FORMED: list[tuple[str, Any]] = [
+    *(("profileUrl", x) for x in ("https://a.example/x?y#z", "../me", "urn:x:y", "")),
+    *(("locale", x) for x in ("de", "en-US", "zh-Hant-TW")),
+    *(("preferredLanguage", x) for x in ("da, en-gb;q=0.8, en;q=0.7", "*", "en")),
+    ("timezone", "America/Los_Angeles"),
+    ("timezone", "America/Argentina/Buenos_Aires"),
+    ("userName", "Ægir Ø.@x.example"),
+    ("addresses", [{"country": "NO"}]),
+    ("photos", [{"value": "https://photos.example/F"}]),
+    ("x509Certificates", [{"value": CERTIFICATE}]),
+    ("x509Certificates", [{"value": "MIGB" + "A" * 172}]),
+]
+
+
+def form_rows(codes: str, values: list[tuple[str, Any]]) -> Iterator[Row]:
+    """Spell a POST, a PUT and two PATCHes of each of these attributes."""
+    for name, value in values:
+        after = {name: value} if value else {name: ""}
+        yield from body(codes, {name: value}, after)
+        kept = LEAD | emails(H) | {"userName": "ann"} | after
+        for sent in (
+            op("replace", name, value),
+            op("replace", value={name: value}),
+        ):
+            message = patch_op(sent)
+            before = LEAD | emails(H)
+            yield Row(codes, "PATCH", "/Users/u1", message, kept, "/Users/u1", before)
+
+
+FORMS = [
+    *form_rows("value-format", ILL_FORMED),
+    *form_rows("", WELL_FORMED),
+    *body("value-format", {"title": "Dr"}, {"title": "Dr"}, (USER, USER.upper())),
+]
 ROWS = [
     *(*OP_CASE, *BOOLEANS, *REMOVALS, *CREATED, *FOR_COMPLEX, *EMPTY, *KEYS),
     *(*UNKNOWN_KEY, *UNKNOWN_ATTRIBUTE, *UNKNOWN_PATH, *UNQUALIFIED, *UNKNOWN_FILTER),
     *(*UNKNOWN_SCHEMA, *ARRAYS, *FILTERS, *SCHEMAS, *REFERENCES, *DUPLICATES),
-    *(*SELECTIONS, *ENDPOINTS, *RFC),
+    *(*SELECTIONS, *ENDPOINTS, *FORMS, *RFC),
 ]
 
 

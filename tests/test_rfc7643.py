@@ -902,3 +902,76 @@ def test_an_empty_name_is_found(client: Client, name: str) -> None:
     created = client.user("bjensen", **{name: ""})
     client.user("other", **{name: "x"})
     assert client.get("/Users", filter=f'{name} eq ""')["Resources"] == [created]
+
+
+# --- returned "request" (§7) ----------------------------------------------------------
+
+LAB = "urn:demo:lab:1.0"
+
+
+@pytest.fixture
+def lab() -> Client:
+    """A client of a server with attributes that are returned on request."""
+    hidden = {"type": "string", "returned": "request"}
+    subs = [{"name": "plain", "type": "string"}, {"name": "note"} | hidden]
+    attributes = [
+        {"name": "plain", "type": "string"},
+        *({"name": name} | hidden for name in ("first", "second")),
+        {"name": "box", "type": "complex", "subAttributes": subs},
+        {"name": "boxes", "type": "complex", "multiValued": True}
+        | {"subAttributes": subs},
+    ]
+    default = default_documents()
+    default["schemas"].append({"id": LAB, "name": "Lab", "attributes": attributes})
+    default["resource_types"][0]["schemaExtensions"].append({"schema": LAB})
+    return Client(create_app(**{name: default[name] for name in GIVEN}))
+
+
+FULL = {
+    "plain": "p",
+    "first": "1",
+    "second": "2",
+    "box": {"plain": "b", "note": "n"},
+    "boxes": [{"plain": "c", "note": "m"}],
+}
+SHOWN = {"plain": "p", "box": {"plain": "b"}, "boxes": [{"plain": "c"}]}
+
+
+@pytest.mark.parametrize(
+    ("change", "shown"),
+    [
+        ({"path": f"{LAB}:plain", "value": "q"}, {"plain": "q"}),
+        ({"path": f"{LAB}:first", "value": "q"}, {"first": "q"}),
+        ({"value": {LAB: {"first": "q"}}}, {"first": "q"}),
+        ({"value": {f"{LAB}:second": "q"}}, {"second": "q"}),
+        ({"path": f"{LAB}:box.plain", "value": "q"}, {"box": {"plain": "q"}}),
+        ({"path": f"{LAB}:box", "value": {"plain": "q"}}, {"box": {"plain": "q"}}),
+        (
+            {"path": f"{LAB}:box.note", "value": "q"},
+            {"box": {"plain": "b", "note": "q"}},
+        ),
+        (
+            {"path": f"{LAB}:box", "value": {"NOTE": "q"}},
+            {"box": {"plain": "b", "note": "q"}},
+        ),
+        (
+            {"path": f'{LAB}:boxes[plain eq "c"].note', "value": "q"},
+            {"boxes": [{"plain": "c", "note": "q"}]},
+        ),
+        ({"path": "title", "value": "q"}, {}),
+    ],
+    ids=repr,
+)
+def test_what_is_written_is_returned(
+    lab: Client, change: dict[str, Any], shown: dict[str, Any]
+) -> None:
+    """A reply shows what the request wrote, and hides the rest that is on request."""
+    user = lab.user("ann", **{LAB: FULL})
+    assert user[LAB] == FULL
+    path = f"/Users/{user['id']}"
+    assert lab.get(path)[LAB] == SHOWN
+    reply = lab.patch(path, {"op": "replace", **change})
+    assert reply.status == 200, reply.content
+    assert reply[LAB] == SHOWN | shown
+    body = {"schemas": [USER, LAB], "userName": "ann", LAB: {"first": "1", "box": {}}}
+    assert lab.put(path, body)[LAB] == {"first": "1"}

@@ -176,6 +176,7 @@ def test_with_and_without_a_prefix(make_client: MakeClient, path: str) -> None:
         client.prefix = ""
         assert client.get(path).json == first.json
         if "meta" in first.json:
+            assert first.headers["Content-Location"] == first["meta"]["location"]
             assert first["meta"]["location"] == f"http://localhost{prefix}{path}"
 
 
