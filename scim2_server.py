@@ -3324,7 +3324,7 @@ def update(container: Resource, chain: Chain, change: Change) -> Resource:
         new = change(attribute, old)
     elif attribute.multi_valued:
         new = [update(each, tuple(rest), change) for each in old or [{}]]
-        new = settle(attribute, old or [], new)
+        new = settle(attribute, [], new)
     else:
         new = update(old or {}, tuple(rest), change)
     if new is old:
@@ -3350,16 +3350,18 @@ def of_chosen(chosen: Iterable[bool], change: Change) -> Change:
     def change_chosen(attribute: Attribute, old: Any) -> Any:
         many, element = attribute.multi_valued, element_of(attribute)
         elements = [] if old is None else old if many else [old]
+        marked = [next(marks) for _ in elements]
         new = []
-        for each in elements:
-            changed = change(element, each) if next(marks) else each
+        for each, mark in zip(elements, marked, strict=True):
+            changed = change(element, each) if mark else each
             if changed is not each and is_object(changed):
                 subs = attribute.attributes.values()
                 changed = keep_immutable(subs, each, changed)
             new.append(changed)
         if all(map(operator.is_, new, elements)):
             return old
-        kept = settle(attribute, elements, new)
+        beside = [each for each, mark in zip(elements, marked, strict=True) if not mark]
+        kept = settle(attribute, beside, new)
         if not kept:
             return remove(attribute, old)
         return kept if many else kept[0]
@@ -3367,10 +3369,13 @@ def of_chosen(chosen: Iterable[bool], change: Change) -> Change:
     return change_chosen
 
 
-def settle(attribute: Attribute, old: list[Any], new: list[Any]) -> list[Any]:
-    """Return changed elements without those that are empty or the same as another."""
+def settle(attribute: Attribute, beside: list[Any], new: list[Any]) -> list[Any]:
+    """Return changed elements without those that are empty or the same as another.
+
+    Those `beside` were not at the target, and are among the new ones.
+    """
     new = distinct(attribute, [each for each in new if not is_unassigned(each)])
-    return settle_primary(attribute, old, new) if attribute.is_complex else new
+    return settle_primary(attribute, beside, new) if attribute.is_complex else new
 
 
 def is_object(value: Any) -> bool:
