@@ -32,7 +32,8 @@ bench: .venv/run
 
 # FUZZ_SECONDS is the time for each of the fuzz tests.
 fuzz: .venv/test
-	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest --numprocesses auto tests/test_fuzz.py $(ARGS)
+	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest --numprocesses auto \
+	  tests/test_fuzz.py tests/test_properties.py $(ARGS)
 
 # Write the table of deviations into README.md.
 deviations: .venv/run
