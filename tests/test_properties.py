@@ -786,3 +786,42 @@ def test_a_put_is_what_a_post_is() -> None:
                 twin.client.delete(f"{world.endpoint}/{post['id']}")
             reply = twin.send("PUT", f"{world.endpoint}/{id}", body)
             assert reply.status == put.status, told
+
+
+def test_a_version_tells_whether_a_resource_changed() -> None:
+    """Also of the others that show something of it (RFC 7644 §3.14)."""
+    for world in worlds(25):
+        before = everyone(world)
+        for _ in range(8):
+            id = world.random.choice([*world.ids])
+            chain = world.random.choice(world.chains())
+            turn = world.random.random()
+            if turn < 0.1 and len(world.ids) > 1:
+                world.send("DELETE", f"{world.endpoint}/{id}")
+                world.ids.remove(id)
+            elif turn < 0.3:
+                world.send("PUT", f"{world.endpoint}/{id}", world.resource())
+            elif turn < 0.4:
+                world.create()
+            else:
+                operation, _ = some_operation(world, chain, world.view(id))
+                world.patch(id, operation)
+            after = everyone(world)
+            for other in {*before} & {*after}:
+                old, new = before[other], after[other]
+                same = old["meta"]["version"] == new["meta"]["version"]
+                hidden = other == id and is_secret(world.attributes)
+                assert not same or old == new, (old, new, world.story())
+                changed = bare(old) != bare(new)
+                assert same or changed or hidden, (old, new, world.story())
+            before = after
+
+
+def everyone(world: World) -> dict[str, Document]:
+    """Return what is shown of all resources, by id, and that it is shown alike."""
+    names = ",".join(["meta", *map(spelt, world.chains())])
+    shown = world.client.get(world.endpoint, attributes=names).json
+    found = {x["id"]: x for x in shown.get("Resources", [])}
+    for each in world.client.get("/").json.get("Resources", []):
+        found.setdefault(each["id"], each)
+    return found
