@@ -47,6 +47,7 @@ RFC_EXAMPLE: dict[str, Any] = json.loads("""{
 "userName": "bjensen", "externalId": "bjensen", "name": {
  "formatted": "Ms. Barbara J Jensen III", "familyName": "Jensen",
  "givenName": "Barbara"}}""")
+# RFC 7643 §8.3, with the country of erratum 5990 and a certificate of five bytes.
 FULL_USER: dict[str, Any] = json.loads(r"""{
 "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User",
  "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"],
@@ -59,7 +60,7 @@ FULL_USER: dict[str, Any] = json.loads(r"""{
  {"value": "bjensen@Example.COM", "type": "work", "primary": true},
  {"value": "babs@corp.local", "type": "home"}],
 "addresses": [{"type": "work", "streetAddress": "100 Universal City Plaza",
- "locality": "Hollywood", "region": "CA", "postalCode": "91608", "country": "USA",
+ "locality": "Hollywood", "region": "CA", "postalCode": "91608", "country": "US",
  "formatted": "100 Universal City Plaza\nHollywood, CA 91608 USA"},
  {"type": "home", "streetAddress": "456 Hollywood Blvd"}],
 "phoneNumbers": [{"value": "555-555-5555", "type": "work"},
@@ -70,7 +71,7 @@ FULL_USER: dict[str, Any] = json.loads(r"""{
 "locale": "en-US", "timezone": "America/Los_Angeles", "active": true,
 "entitlements": [{"value": "e1"}],
 "roles": [{"value": "r1", "display": "R\u00f4le \ud83d\ude00", "primary": false}],
-"x509Certificates": [{"value": "MIIDQzCCAqygAwIBAgICEAAwDQYJKoZIhvcNAQEF"}],
+"x509Certificates": [{"value": "MAMCAQE="}],
 "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User": {
  "employeeNumber": "701984", "costCenter": "4130",
  "organization": "Universal Studios", "division": "Theme Park",

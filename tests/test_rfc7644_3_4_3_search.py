@@ -158,7 +158,8 @@ REFUSED: list[tuple[str, dict[str, Any], int, str | None]] = [
     ("/.search", {"sortBy": "name"}, 400, "invalidValue"),
     ("/Groups/.search", {"filter": "userName pr"}, 400, "invalidFilter"),
     ("/Users/.search", {"attributes": ["id"], "excludedAttributes": ["x"]}, 400, None),
-    ("/Users/.search", {"attributes": "id"}, 400, "invalidSyntax"),
+    ("/Users/.search", {"attributes": 5}, 400, "invalidSyntax"),
+    ("/Users/.search", {"attributes": ["id", 5]}, 400, "invalidSyntax"),
     ("/Users/.search", {"filter": ["userName pr"]}, 400, "invalidSyntax"),
     ("/Nothing/.search", {}, 404, None),
 ]
