@@ -510,19 +510,20 @@ class Attribute:
     """The mutability, returned and "required" of the attribute and all within it."""
     is_complex: bool = field(init=False)
     is_text: bool = field(init=False)
-    """Whether it has one string."""
+    """Whether it has one string, which can be shown."""
     is_secret: bool = field(init=False)
     """Whether it is never returned, or writeOnly, and so never kept (RFC 7643 §7)."""
 
     def __post_init__(self) -> None:
         secret = self.returned == "never" or self.mutability == "writeOnly"
+        is_string = self.type in ("string", "reference")
         marks = {self.mutability, self.returned, *["required"] * self.required}
         marks |= {"never"} if secret else set()
         marks = marks.union(*(each.marks for each in self.attributes.values()))
         for name, value in (
             ("marks", frozenset(marks)),
             ("is_complex", self.type == "complex"),
-            ("is_text", self.type == "string" and not self.multi_valued),
+            ("is_text", is_string and not self.multi_valued and not secret),
             ("is_secret", secret),
         ):
             object.__setattr__(self, name, value)
@@ -635,11 +636,11 @@ def compile_attribute(
             raise ValueError(f"attribute '{path}' has no {key} '{values[ours]}'")
     below = compile_attributes(subs, path + (":" if ":" in name else "."), types)
     refers: tuple[str, ...] = ()
-    if "value" in below and "$ref" in below:
+    if all(each in below and below[each].is_text for each in ("value", "$ref")):
         ref = next(x for x in subs or [] if x["name"].lower() == "$ref")
         refers = tuple(x for x in ref.get("referenceTypes") or [] if x in types)
     for each in COMPUTED if refers else ():
-        if each in below:
+        if each in below and below[each].is_text:
             below[each] = replace(below[each], computed=True, required=False, links=())
     links = tuple(document.get("referenceTypes") or [])
     if values["type"] != "reference" or not set(links).intersection(types):
@@ -648,9 +649,12 @@ def compile_attribute(
         values["form"] = URI
     if values["type"] in ("binary", "reference"):
         values["case_exact"] = True  # RFC 7643 §2.3.6, §2.3.7
-    if values["mutability"] == "readOnly":
+    read_only = values["mutability"] == "readOnly"
+    given = [x for x in below.values() if x.mutability != "readOnly" and not x.computed]
+    if read_only or (below and not given):
         values["required"] = False  # of a client: the server provides it (§2.2)
-    derived = path == "groups" and values["mutability"] == "readOnly" and bool(refers)
+        below = Attributes((x, replace(y, required=False)) for x, y in below.items())
+    derived = path == "groups" and read_only and values["multi_valued"] and bool(refers)
     return Attribute(
         name=sys.intern(name),
         path=path,
@@ -760,8 +764,10 @@ def compile_types(
             raise ValueError(
                 f"the endpoint '{endpoint}' is taken, or is not a path such as /Users"
             )
-    if len(compiled) < len(types):
-        raise ValueError("two resource types have one name")
+    for key in ("id", "name"):
+        seen = {str(each.get(key) or each["name"]).lower() for each in types}
+        if len(seen) < len(types):
+            raise ValueError(f"two resource types have one {key} (case is ignored)")
     return compiled
 
 
@@ -788,14 +794,18 @@ def compile_type(
         one = {"name": found["id"], "type": "complex", "required": required}
         extended.append(one | {"subAttributes": found.get("attributes")})
     extensions = compile_attributes(extended, "", names)
-    attributes = compile_attributes(core.get("attributes"), "", names)
+    declared = core.get("attributes") or []
+    # What a schema says of externalId holds, as long as that is one string (§3.1).
+    attributes = compile_attributes([*COMMON, *declared], "", names)
     attributes = with_forms(str(core["id"]), attributes)
-    if again := attributes.keys() & {"schemas", "id", "meta"}:
+    if again := {x["name"].lower() for x in declared} & {"schemas", "id", "meta"}:
         raise ValueError(
             f"schema {core['id']} declares '{min(again)}': leave it out, every "
             "resource has it (RFC 7643 §3.1)"
         )
-    attributes |= {**compile_attributes(COMMON, "", ()), **extensions}
+    attributes |= extensions
+    if not attributes["externalid"].is_text:
+        raise ValueError(f"schema {core['id']}: 'externalId' must be one string")
     chains = list(walk(attributes))
     references = tuple(c for c in chains if c[-1].refers and not c[0].computed)
     unique = tuple(
@@ -843,7 +853,7 @@ CORRECTIONS: list[tuple[str, str, dict[str, Any], str]] = [
     (USER, "addresses.primary", {}, "stays: §8.7.1 has none, the users of §8.2 do"),
     (GROUP, "members.display", {"mutability": "readOnly"}, "the server computes it"),
     (GROUP, "members.display", {"description": "The name of the member."}, "§7"),
-    (GROUP, "displayName", {"required": True}, "§4.2 says REQUIRED, §8.7.1 forgot it"),
+    (GROUP, "displayName", {"required": True}, "§4.2 REQUIRED (Erratum 5368)"),
     (USER, "password", {"caseExact": False}, "§8.7.1"),
     (USER, "groups.$ref", {"referenceTypes": ["User", "Group"]}, "§8.7.1"),
     (USER, "", {"description": "User Account"}, "§8.7.1"),
@@ -869,7 +879,7 @@ def default_json() -> bytes:
     type_documents = [as_document(each, scim2_models.ResourceType) for each in types]
     type_documents[0]["description"] = "User Account"  # §8.6
     schemas = [as_document(each, scim2_models.Schema) for each in models]
-    about = (
+    about = (  # Erratum 8417 (Verified): with `schemas` and `meta`, as any schema
         *(scim2_models.ServiceProviderConfig, scim2_models.ResourceType),
         scim2_models.Schema,
     )
@@ -954,7 +964,9 @@ def check_documents(
             if not isinstance(document.get(key), str) or not document[key]:
                 raise ValueError(f"the document {clip(name)} has no '{key}'")
         if model is scim2_models.Schema:
-            check_attributes(document.get("attributes"), str(name), 0)
+            # §8.7.2: the schema of schemas alone is complex within complex.
+            depth = -1 if name == CORE + "Schema" else 0
+            check_attributes(document.get("attributes"), str(name), depth)
         for extension in listed(document.get("schemaExtensions") or []):
             if not isinstance(extension, dict) or not isinstance(
                 extension.get("schema"), str
@@ -1012,9 +1024,9 @@ def check_attributes(attributes: Any, path: str, depth: int) -> None:
             raise ValueError(f"{clip(path)}: two attributes are called '{clip(name)}'")
         seen.add(name.lower())
         below = each.get("subAttributes")
-        if below is not None and (each.get("type") != "complex" or depth):
+        if below is not None and (each.get("type") != "complex" or depth > 0):
             raise ValueError(f"{clip(path)}: '{clip(name)}' cannot have sub-attributes")
-        if depth and each.get("type") == "complex":
+        if depth > 0 and each.get("type") == "complex":
             raise ValueError(f"{clip(path)}: '{clip(name)}' is complex within complex")
         if below is not None:
             check_attributes(below, f"{path}.{name}", depth + 1)
@@ -4190,14 +4202,13 @@ class Directory:
         if found is None:
             return element
         type, target = found
-        result = {**element, "$ref": locate(base, type, target["id"])}
-        if "type" in attribute.attributes and "type" not in result:
-            result["type"] = type.name
-        below = attribute.attributes
-        shown_as = below.get("display") or below.get("displayname")
-        display = type.display_name and target.get(type.display_name.name)
-        if shown_as and display:
-            result[shown_as.name] = display
+        name = type.display_name and target.get(type.display_name.name)
+        location = locate(base, type, target["id"])
+        result = dict(element)
+        for key, value in zip(COMPUTED, (location, type.name, name, name), strict=True):
+            shown_as = attribute.attributes.get(key)
+            if value and shown_as and shown_as.computed:
+                result.setdefault(shown_as.name, value)
         return result
 
     def render(self, type: ResourceType, resource: Resource, base: str) -> bytes:
@@ -4399,7 +4410,7 @@ def is_id(id: Any) -> bool:
     "The string "bulkId" ... MUST NOT be used within any unique identifier value" (RFC
     7643 §3.1); a client removes "." and ".." from a URL, and .search is an endpoint.
     """
-    if not isinstance(id, str) or not id or "bulkId" in id:
+    if not isinstance(id, str) or not 1 <= len(id) <= 1000 or "bulkId" in id:
         return False
     return id not in (".", "..", ".search")
 
@@ -5588,7 +5599,7 @@ def discovery_documents(
     return {
         "ServiceProviderConfig": {"": dict(configuration)},
         "ResourceTypes": {
-            each["name"]: {
+            each.get("id") or each["name"]: {
                 "schemas": [CORE + "ResourceType"],
                 "id": each["name"],
                 **each,
@@ -8069,8 +8080,8 @@ def load_resource(directory: Directory, sent: Any) -> None:
     id = unused_id(directory) if sent.get("id") is None else sent["id"]
     if not is_id(id):
         raise InvalidValueException(
-            detail=f"the id {clip(id)} must be a string, not empty, '.', '..' or "
-            "'.search', and without 'bulkId' (RFC 7643 §3.1)"
+            detail=f"the id {clip(id)} must be a string of 1 to 1,000 characters, not "
+            "'.', '..' or '.search', and without 'bulkId' (RFC 7643 §3.1)"
         )
     if directory.find(id):
         raise InvalidValueException(detail=f"the id {clip(id)} is taken")

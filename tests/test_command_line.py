@@ -270,7 +270,9 @@ FILES = {
     "again.txt": SCHEMA | {"attributes": [{"name": "Meta", "type": "string"}]},
     **{
         f"id{number}.json": [{"schemas": [USER], "userName": "a", "id": id}]
-        for number, id in enumerate(("..", ".", ".search", 0, False, [], "", "abulkId"))
+        for number, id in enumerate(
+            ("..", ".", ".search", 0, False, [], "", "abulkId", "x" * 70_000)
+        )
     },
     "strangers.json": [{"schemas": ["urn:x"], "id": "1"}],
     "twins.json": [
@@ -306,7 +308,7 @@ REFUSED = [  # arguments, and what the line must name
     ("--load-resources deep.json", "deep.json"),
     ("--load-resources nan.json", "nan.json"),
     ("--load-resources huge.json", "huge.json"),
-    *((f"--load-resources id{number}.json", f"id{number}.json") for number in range(8)),
+    *((f"--load-resources id{number}.json", f"id{number}.json") for number in range(9)),
     ("--schema folder", "folder"),
     ("--resource-type folder", "folder"),
     ("--resource-type none.json", "none.json"),

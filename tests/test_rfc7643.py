@@ -975,3 +975,117 @@ def test_what_is_written_is_returned(
     assert reply[LAB] == SHOWN | shown
     body = {"schemas": [USER, LAB], "userName": "ann", LAB: {"first": "1", "box": {}}}
     assert lab.put(path, body)[LAB] == {"first": "1"}
+
+
+# --- documents that differ from the RFC's (§3.1, §6, §8.7) ----------------------------
+
+
+def built_in(urn: str, name: str, sub: str | None, /, **changes: Any) -> dict[str, Any]:
+    """Return the built-in documents with one attribute changed or added."""
+    default = default_documents()
+    found = next(each for each in default["schemas"] if each["id"] == urn)
+    for each, key in ((name, "attributes"), (sub, "subAttributes")):
+        if each is not None:
+            named = [x for x in found[key] if x["name"] == each]
+            if not named:
+                named = [{"name": each, "multiValued": False}]
+                found[key] += named
+            found = named[0]
+    found.update(changes)
+    return {given: default[given] for given in GIVEN}
+
+
+@pytest.mark.parametrize(
+    ("urn", "name", "sub", "changes"),
+    [
+        (USER, "groups", None, {"multiValued": False}),
+        *((GROUP, "members", x, {"multiValued": True}) for x in ("value", "display")),
+        *((GROUP, "members", x, {"type": "integer"}) for x in ("$ref", "type")),
+        *((GROUP, "members", x, {"returned": "never"}) for x in ("$ref", "display")),
+    ],
+)
+def test_odd_references(
+    make_client: MakeClient, urn: str, name: str, sub: str | None, changes: Any
+) -> None:
+    """Only what is one string, and can be shown, is worked out; no request fails."""
+    client = make_client(**built_in(urn, name, sub, **changes))
+    user = client.user("ann", displayName="Ann")
+    many = sub == "value" and "multiValued" in changes
+    members = [{"value": [user["id"]] if many else user["id"]}]
+    group = client.group("crew", members=members)
+    if urn == GROUP and sub != "value":
+        assert sub not in group["members"][0]
+    query: dict[str, str]
+    for query in (
+        {},
+        {"attributes": "groups.value,members.value"},
+        {"excludedAttributes": "groups.display,members.display"},
+        {"filter": f'members.value eq "{user["id"]}"'},
+        {"filter": f'groups.value eq "{group["id"]}"'},
+    ):
+        assert client.get("", **query).status == 200
+    assert client.put(f"/Groups/{group['id']}", group).status == 200
+    assert client.delete(f"/Users/{user['id']}").status == 204
+
+
+PART = {"name": "part", "type": "string", "multiValued": False, "required": True}
+
+
+@pytest.mark.parametrize(
+    ("changes", "stored"),
+    [
+        ({"required": True, "subAttributes": [PART | {"mutability": "readOnly"}]}, {}),
+        (
+            {
+                "mutability": "readOnly",
+                "subAttributes": [PART, PART | {"name": "b", "required": False}],
+            },
+            {"box": {"b": "x"}},
+        ),
+    ],
+)
+def test_what_only_the_server_can_fill_is_not_required(
+    make_client: MakeClient, changes: dict[str, Any], stored: dict[str, Any]
+) -> None:
+    """A complex attribute of readOnly parts, and a part of a readOnly one (§2.2)."""
+    options = built_in(USER, "box", None, type="complex", **changes)
+    old = {"schemas": [USER], "id": "1", "userName": "ann", **stored}
+    client = make_client(**options, resources=[old])
+    new = {"schemas": [USER], "userName": "ann"}
+    assert client.put("/Users/1", new).status == 200
+    assert client.post("/Users", new | {"userName": "bob"}).status == 201
+
+
+def test_what_a_schema_says_of_the_external_id(make_client: MakeClient) -> None:
+    """It may be required or unique, as the schema that is served says (§3.1)."""
+    rule = {"type": "string", "required": True, "uniqueness": "server"}
+    client = make_client(**built_in(USER, "externalId", None, **rule))
+    user = {"schemas": [USER], "userName": "ann"}
+    assert_error(client.post("/Users", user), 400, "invalidValue")
+    assert client.post("/Users", user | {"externalId": "x"}).status == 201
+    twin = {"schemas": [USER], "userName": "bob", "externalId": "X"}
+    assert_error(client.post("/Users", twin), 409, "uniqueness")
+    with pytest.raises(ValueError, match="externalId"):
+        make_client(**built_in(USER, "externalId", None, type="integer"))
+
+
+def test_resource_types_are_found_by_id(make_client: MakeClient) -> None:
+    """The id is often the name of the type, but need not be (§6)."""
+    options = {given: default_documents()[given] for given in GIVEN}
+    options["resource_types"][0]["id"] = "people"
+    client = make_client(**options)
+    for each in client.get("/ResourceTypes")["Resources"]:
+        path = f"/ResourceTypes/{each['id']}"
+        assert each["meta"]["location"].endswith(path)
+        assert client.get(path).json == each
+    for key in ("id", "name"):
+        options["resource_types"][1][key] = options["resource_types"][0][key].upper()
+        with pytest.raises(ValueError, match=f"one {key}"):
+            make_client(**options)
+        options["resource_types"][1][key] = "Group"
+
+
+def test_what_is_served_can_be_given(make_client: MakeClient) -> None:
+    """The schemas that a server lists can be served again, those of §8.7.2 too."""
+    served = make_client().get("/Schemas")["Resources"]
+    assert make_client(schemas=served).get("/Schemas")["Resources"] == served
