@@ -216,15 +216,32 @@ CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def clip(value: object, length: int = 60) -> str:
-    """Answer a value of a client's as a detail may quote it."""
+    """Return a value of a client's as a detail may quote it.
+
+    What is in an object or an array is not told: a secret can be anywhere in it.
+    """
+    if value and isinstance(value, (dict, list)):
+        return "{…}" if isinstance(value, dict) else "[…]"
     plain = value is None or isinstance(value, (bool, int, float, list, dict))
-    text = json.dumps(value, default=str) if plain else str(value)
+    text = json.dumps(value) if plain else str(value)
     text = text[: length + 1].encode("utf-8", "replace").decode()
     text = CONTROLS.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
-CREDENTIALS = re.compile(r"[^/:]*:[^/]*@|(?:^/|(?<=//))[^/]*@|[?=].*", re.S)
+def clip_name(name: str, length: int = 60) -> str:
+    """Return a name as a detail may quote it: up to what can begin a value.
+
+    >>> clip_name('emails[type eq "work"]')
+    'emails'
+    """
+    return clip(re.split(r"""[\[\s"'(=]""", name, maxsplit=1)[0], length)
+
+
+CREDENTIALS = re.compile(
+    r"""[^/:]*:[^/]*@|(?:^/|(?<=//))[^/]*@|(?:[?=\["\s]|%(?:3[DF]|5B|2[02])).*""",
+    re.S | re.I,
+)
 
 
 def clip_path(path: str) -> str:
@@ -519,6 +536,11 @@ class Attribute:
         is_string = self.type in ("string", "reference")
         marks = {self.mutability, self.returned, *["required"] * self.required}
         marks |= {"never"} if secret else set()
+        if secret:  # all within it is as secret
+            within = [*self.attributes.values()]
+            for each in within:  # which grows
+                object.__setattr__(each, "marks", each.marks | {"never"})
+                within += each.attributes.values()
         marks = marks.union(*(each.marks for each in self.attributes.values()))
         for name, value in (
             ("marks", frozenset(marks)),
@@ -1232,8 +1254,8 @@ def read_id(attribute: Attribute, id: Any, gate: Gate) -> Any:
     known = gate.resolve_bulk_id(id.removeprefix("bulkId:"))
     if known is None:
         raise InvalidValueException(
-            detail=f"'{attribute.path}' refers to {clip(id)}, which no operation of a "
-            "bulk job around it defines (RFC 7644 §3.7.2)."
+            detail=f"'{attribute.path}' refers to {shown(attribute, id)}, which no "
+            "operation of a bulk job around it defines (RFC 7644 §3.7.2)."
         )
     return known
 
@@ -1263,7 +1285,7 @@ def read_object(
         if attribute.mutability == "readOnly" or attribute.computed:
             continue
         if attribute.name in result:
-            gate.meet("duplicate-json-key", f"{attribute.path} and {clip(name)}")
+            gate.meet("duplicate-json-key", f"{attribute.path} and {clip_name(name)}")
         item = read_value(attribute, item, gate, patch)
         if not is_unassigned(item) or (item is None and patch):
             result[attribute.name] = item
@@ -1274,11 +1296,11 @@ def read_object(
 
 def meet_unknown(name: str, value: Any, path: str, gate: Gate) -> None:
     """Meet a name that no schema declares; it is never stored under another."""
-    within = f"{clip(path)}: " if path else ""
+    within = f"{clip_name(path)}: " if path else ""
     if ":" in name and isinstance(value, dict):
-        gate.meet("unknown-schema", f"{within}'{clip(name, 200)}'")
+        gate.meet("unknown-schema", f"{within}'{clip_name(name, 200)}'")
     else:
-        gate.meet("unknown-attribute", f"{within}'{clip(name)}'")
+        gate.meet("unknown-attribute", f"{within}'{clip_name(name)}'")
 
 
 def read_string(attribute: Attribute, value: Any, gate: Gate) -> str:
@@ -1306,7 +1328,7 @@ def read_boolean(
     """Answer a boolean (RFC 7643 §2.3.2), in a filter with its own `error`."""
     if isinstance(value, bool):
         return value
-    where = f"{attribute.path}: {clip(value)!r}"
+    where = f"{attribute.path}: {shown(attribute, value)!r}"
     if isinstance(value, str) and value.lower() in ("true", "false"):
         gate.meet("boolean-as-string", where, error)
         return value.lower() == "true"
@@ -1624,10 +1646,7 @@ NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?(?=[ )
 BARE = re.compile(
     r"'([^'\x00-\x1f]*)'(?=[ )\]]|$)|[^ )\]\"\[('\x00-\x1f][^ )\]\"\[(\x00-\x1f]*"
 )
-WORD = re.compile(r"[A-Za-z]+", re.A)
-GIVEN = re.compile(
-    r"\"(?:[^\"\\]|\\.)*\"|'[^']*'|(?<= )(?i:[a-z]{2}) +[^\s\"'()]+(?= |$)"
-)
+WORD = re.compile(r"[A-Za-z]+(?= +[\"'0-9])", re.A)  # before a value, so not one
 VALUE = "a value: a string in double quotes, a number, true, false or null"
 LITERALS = {"true": True, "false": False, "null": None}
 
@@ -1640,6 +1659,8 @@ class Parser:
         self.gate = gate
         self.error = error
         self.at = 0
+        self.before = ""  # what errors show of the text up to `seen`: no values
+        self.seen = 0
         self.depth = 0
         if len(text) > MAX_FILTER_LENGTH:
             raise error(
@@ -1649,7 +1670,8 @@ class Parser:
     def fail(self, expected: str, found: str = "") -> NoReturn:
         """Raise the error of this place. It shows no values: one can be a secret."""
         found = found or clip(self.text[self.at : self.at + 1]) or "the end"
-        before = GIVEN.sub(hide, self.text[: self.at])
+        before = self.before + self.text[self.seen : self.at]
+        before = re.sub("=[^ ]*", "=…", before)  # a name can have one
         before = f", after '{clip(before[-59:])}'" if before else ""
         raise self.error(
             detail=f"At column {self.at + 1}{before}: "
@@ -1764,7 +1786,9 @@ class Parser:
         column = self.at + 1
         if not (sub := self.take(SUB)):
             return ValuePath(path, found)
-        self.gate.meet("path-compare", f"{clip(path)}[…].{sub[1]} at column {column}")
+        self.gate.meet(
+            "path-compare", f"{clip_name(path)}[…].{sub[1]} at column {column}"
+        )
         beside = self.comparison(sub[1])
         return ValuePath(path, LogExp("and", (found, beside)))
 
@@ -1780,7 +1804,12 @@ class Parser:
         if self.at == len(self.text):
             self.fail(VALUE)
         self.space("\"'")
-        return AttrExp(path, op, self.value(path, op))
+        start = self.at
+        value = self.value(path, op)
+        mark = self.text[start] if self.text[start] in "\"'" else ""
+        self.before = f"{self.before}{self.text[self.seen : start]}{mark}…{mark}"[-59:]
+        self.seen = self.at
+        return AttrExp(path, op, value)
 
     def value(self, path: str, op: str) -> str | int | float | bool | None:
         """``compValue``, which is as in JSON (RFC 8259)."""
@@ -1792,7 +1821,7 @@ class Parser:
         elif match := self.take(BARE):
             if match[0] in LITERALS:
                 return LITERALS[match[0]]
-            example = f"{clip(path)} {op} …, at column {start + 1}"
+            example = f"{clip_name(path)} {op} …, at column {start + 1}"
             self.gate.meet("unquoted-value", example, self.error)
             text = match[0] if match[1] is None else match[1]
         elif self.text.startswith('"', start):
@@ -1830,13 +1859,6 @@ class Parser:
         return ValuePath(path, found, sub[1] if sub else None)
 
 
-def hide(given: re.Match[str]) -> str:
-    """Return what stands for a value of a filter in an error."""
-    return (
-        f"{given[0][0]}…{given[0][-1]}" if given[0][0] in "\"'" else given[0][:3] + "…"
-    )
-
-
 # === 6. Filters and sorting, meaning (RFC 7644 §3.4.2): compile_filter, sort_key ===
 #
 # A filter is bound: each name is looked up in the schema, once, and its value checked.
@@ -1866,7 +1888,7 @@ def resolve(name: str, scope: Scope, gate: Gate, error: type[SCIMException]) -> 
     """
     chain, code = find_chain(name, scope)
     if code:
-        gate.meet(code, f"'{clip(name, 160)}'", error)
+        gate.meet(code, f"'{clip_name(name, 160)}'", error)
     return chain
 
 
@@ -1913,7 +1935,7 @@ def unknown_name(name: str, scope: Scope) -> str:
     short = [x.removeprefix(within).rpartition(":")[2] for x in known]
     hint = nearest(name.rpartition(":")[2], short)
     inside = f" within '{scope.path}[…]'" if isinstance(scope, Attribute) else ""
-    return f"No schema declares '{clip(name, 160)}'{hint}{inside}"
+    return f"No schema declares '{clip_name(name, 160)}'{hint}{inside}"
 
 
 def refuse_secret(chain: Chain) -> None:
@@ -2354,11 +2376,6 @@ def preferred(attribute: Attribute, elements: list[Any]) -> Any:
     return elements[0]
 
 
-def cut(text: str) -> str:
-    """Return a name as errors show it: up to what can begin a filter or a value."""
-    return re.split(r"""[\[\s"'(]""", text, maxsplit=1)[0]
-
-
 def parse_sort(
     text: str, types: Sequence[ResourceType], gate: Gate
 ) -> list[Chain | None]:
@@ -2408,7 +2425,7 @@ def read_resource(
     for name in names:
         value = items.pop(name)
         if lower(name) == urn:
-            gate.meet("unknown-attribute", f"'{clip(name, 200)}'")
+            gate.meet("unknown-attribute", f"'{clip_name(name, 200)}'")
         else:
             sent = value
     names = [name for name in names if lower(name) != urn]
@@ -2429,7 +2446,7 @@ def check_schemas(
         gate.meet("missing-schemas", f"schemas without {type.schema}")
     for urn, spelt in urns.items():
         if urn != type.schema.lower() and urn not in type.extensions:
-            gate.meet("unknown-schema", f"schemas: '{clip(spelt, 200)}'")
+            gate.meet("unknown-schema", f"schemas: '{clip_name(spelt, 200)}'")
     for urn in extended if urns else ():
         if urn.lower() not in urns:
             gate.meet("undeclared-extension", f"schemas without {urn}")
@@ -2830,7 +2847,7 @@ def read_operations(payload: Mapping[str, Any], gate: Gate) -> list[Operation]:
 def read_operation(sent: Any, gate: Gate) -> Operation:
     """Answer one operation."""
     if not isinstance(sent, dict):
-        raise InvalidSyntaxException(detail=f"An operation is no object: {clip(sent)}.")
+        raise InvalidSyntaxException(detail="An operation must be an object.")
     names = ("op", "path", "value")
     members = read_members(sent, names, "an operation", gate)
     op = members.get("op")
@@ -2862,10 +2879,10 @@ def read_members(
     for key, value in sent.items():
         name = known.get(lower(key))
         if name is None:
-            gate.meet("unknown-key", f"{what}: '{clip(key)}'")
+            gate.meet("unknown-key", f"{what}: '{clip_name(key)}'")
             continue
         if name in members:
-            gate.meet("duplicate-json-key", f"{what}: '{clip(key)}'")
+            gate.meet("duplicate-json-key", f"{what}: '{clip_name(key)}'")
         members[name] = value
     return members
 
@@ -2880,7 +2897,7 @@ def read_message(
         gate.meet("missing-schemas", f"schemas without {MESSAGES}{name}")
     for urn, spelt in urns.items():
         if urn != (MESSAGES + name).lower():
-            gate.meet("unknown-schema", f"schemas: '{clip(spelt, 200)}'")
+            gate.meet("unknown-schema", f"schemas: '{clip_name(spelt, 200)}'")
     return members
 
 
@@ -2915,8 +2932,8 @@ class Patch:
             )
         if not isinstance(operation.value, dict):
             raise InvalidValueException(
-                detail=f"Without 'path' the value of {operation.op} must be an object, "
-                f"not {clip(operation.value)}."
+                detail=f"Without 'path' the value of {operation.op} must be an object "
+                "of attributes and their values (RFC 7644 §3.5.2)."
             )
         return self.apply_members(resource, (), operation)
 
@@ -2931,7 +2948,7 @@ class Patch:
         seen: set[str] = set()
         for name, value in operation.value.items():
             if lower(name) in seen:
-                self.gate.meet("duplicate-json-key", f"value: '{clip(name)}'")
+                self.gate.meet("duplicate-json-key", f"value: '{clip_name(name)}'")
             seen.add(lower(name))
             # Choice: here `schemas` describes the value, so it takes nothing away.
             op = "add" if lower(name) == "schemas" else operation.op
@@ -2948,7 +2965,7 @@ class Patch:
         """Carry out a key that is a path (Client (Entra)); ignore any other."""
         name = str(part.path)
         if lower(name) == self.type.schema.lower() and isinstance(part.value, dict):
-            self.gate.meet("path-as-key", f"value: '{clip(name, 200)}'")
+            self.gate.meet("path-as-key", f"value: '{clip_name(name, 200)}'")
             return self.apply_members(resource, (), part)
         quiet = Gate(self.gate.accepted - {"unqualified-attribute"})
         try:
@@ -2963,7 +2980,7 @@ class Patch:
             return resource
         except InvalidFilterException:
             pass  # an error of its filter, which is raised again below
-        self.gate.meet("path-as-key", f"value: '{clip(name.partition('[')[0], 200)}'")
+        self.gate.meet("path-as-key", f"value: '{clip_name(name, 200)}'")
         return self.apply_at(resource, path, part)
 
     def apply_at(
@@ -3006,7 +3023,7 @@ class Patch:
             )
         for urn, spelt in asked.items():
             if urn != self.type.schema.lower() and urn not in self.type.extensions:
-                self.gate.meet("unknown-schema", f"schemas: '{clip(spelt, 200)}'")
+                self.gate.meet("unknown-schema", f"schemas: '{clip_name(spelt, 200)}'")
         for urn, extension in self.type.extensions.items():
             if urn not in asked and extension.name in resource:
                 gone = Operation("remove", extension.name, UNSET)
@@ -3186,12 +3203,14 @@ class Patch:
         for name, value in item.items():
             if not (sub := subs.get(lower(name))):
                 raise InvalidValueException(
-                    detail=f"No schema declares '{attribute.path}.{clip(name)}', so "
-                    "the value names no element: send sub-attributes that /Schemas "
+                    detail=f"No schema declares '{attribute.path}.{clip_name(name)}', "
+                    "so the value names no element: send sub-attributes that /Schemas "
                     f"lists{nearest(name, (x.name for x in subs.values()))}."
                 )
             if sub.name in given:
-                self.gate.meet("duplicate-json-key", f"{sub.path} and {clip(name)}")
+                self.gate.meet(
+                    "duplicate-json-key", f"{sub.path} and {clip_name(name)}"
+                )
             if not is_unassigned(read := read_value(sub, value, self.gate)):
                 given[sub.name] = read
         if not attribute.refers:
@@ -3218,8 +3237,7 @@ class Patch:
         """
         attribute = target.chain[-1]
         terms = equal_terms(target.filter) if target.filter else None
-        path = str(operation.path).partition("[")[0]  # a literal may be a secret
-        where = f"{operation.op} {clip(path)}[…]"
+        where = f"{operation.op} {clip_name(str(operation.path))}[…]"
         if (
             terms is None
             or is_unassigned(value)
@@ -3550,10 +3568,10 @@ class Selection:
         found = [self.find(type) for type in types]
         for each in found:
             for code, name in each.met.items():
-                gate.meet(code, f"'{clip(name, 160)}'", InvalidValueException)
+                gate.meet(code, f"'{clip_name(name, 160)}'", InvalidValueException)
         for name in found[0].unknown:
             if all(name in each.unknown for each in found):
-                gate.meet("unknown-selection", unknown_name(cut(name), types[0]))
+                gate.meet("unknown-selection", unknown_name(name, types[0]))
                 break  # one example will do
 
 
@@ -4620,7 +4638,9 @@ def settle_reference(
                 rest = {key: x for key, x in element.items() if key != "$ref"}
                 return {"value": id, **rest}
             if id is not None:
-                gate.meet("dangling-reference", f"{attribute.path}: '{clip(id)}'")
+                gate.meet(
+                    "dangling-reference", f"{attribute.path}: '{shown(attribute, id)}'"
+                )
     id = element.get("value")
     if id is not None and "$ref" in element:  # it was data until it got the value
         element = {key: x for key, x in element.items() if key != "$ref"}
@@ -4638,7 +4658,7 @@ def check_id(
 ) -> None:
     """Check that an id names a resource of these types, or one that is to come."""
     if id not in gate.promised and directory.find(id, types) is None:
-        gate.meet("dangling-reference", f"{attribute.path}: '{clip(id)}'")
+        gate.meet("dangling-reference", f"{attribute.path}: '{shown(attribute, id)}'")
 
 
 def check_unique(
@@ -4659,7 +4679,8 @@ def check_unique(
                     if other["id"] != new["id"] and key in index_keys(where, other):
                         raise UniquenessException(
                             detail=f"'{chain[-1].path}' is unique, and {kind.name} "
-                            f"'{clip(other['id'])}' has the value '{clip(value)}'."
+                            f"'{clip(other['id'])}' has the value "
+                            f"'{shown(chain[-1], value)}'."
                         )
 
 
@@ -4773,7 +4794,7 @@ def read_query(sent: Mapping[str, Any], provider: Provider, gate: Gate) -> Query
     order = (read_text(sent, "sortOrder") if sorts else None) or "ascending"
     if order.lower() not in ("ascending", "descending"):
         raise InvalidValueException(
-            detail=f"'sortOrder' is ascending or descending, not '{clip(order)}'."
+            detail=f"'sortOrder' is ascending or descending, not '{clip_name(order)}'."
         )
     filter = read_text(sent, "filter")
     if filter is not None and not provider.supports("filter"):
@@ -5314,6 +5335,8 @@ class BulkJob:
         above, *parts = path.split("/", 3) if isinstance(path, str) else [""]
         if above or not 1 <= len(parts) <= 2 or not all(parts):
             return None
+        if re.search(r"[?#\[\]\s\"]", parts[-1]):  # a query, or not a URI
+            return None
         id = unquote(parts[1]) if parts[1:] else ""
         for type in self.directory.provider.types.values():
             if type.endpoint[1:].lower() == parts[0].lower():
@@ -5341,8 +5364,8 @@ class BulkJob:
             raise InvalidSyntaxException(detail="'path' must be a string.")
         if target is None or (method == "POST") is bool(target[1]):
             raise NotFoundException(
-                detail=f"'path' is no place for {method}: '{clip(path)}'. It is the "
-                "endpoint of a type, and for all but POST an id (RFC 7644 §3.7)."
+                detail=f"'path' is no place for {method}: '{clip_path(path)}'. It is "
+                "the endpoint of a type, and for all but POST an id (RFC 7644 §3.7)."
             )
         check_spelling(path.split("/")[1], target[0].endpoint[1:], gate)
         return method, *target
@@ -5739,7 +5762,7 @@ def decode_json(content: bytes, gate: Gate, name: str) -> Any:
         try:
             payload = UNIQUE_KEYS.decode(text)
         except DoubledKeyError as error:
-            gate.meet("duplicate-json-key", f"'{clip(str(error))}' twice")
+            gate.meet("duplicate-json-key", f"'{clip_name(str(error))}' twice")
             payload = ANY_KEYS.decode(text)
     except RecursionError:
         raise too_deep() from None
@@ -6508,7 +6531,7 @@ def dispatch(
         raise StatusException(405, f"The methods here are {', '.join(allowed)}.", allow)
     if segments[:1] not in [[each] for each in DISCOVERY]:  # §4: parameters are ignored
         for name in request.query.repeated:
-            request.gate.meet("repeated-parameter", f"'{clip(name)}'")
+            request.gate.meet("repeated-parameter", f"'{clip_name(name)}'")
         request.selection = read_selection(
             read_names(request.query, "attributes", request.gate),
             read_names(request.query, "excludedAttributes", request.gate),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 from base64 import b64encode
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import count
+from random import Random
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from conftest import BULK, ENTERPRISE, PATCH_OP, SEARCH, USER, Client, Reply
@@ -369,3 +372,213 @@ def test_a_key_is_quoted_up_to_its_bracket(key: str) -> None:
     reply = client.patch(f"/Users/{user['id']}", change)
     assert "S3CRET" not in json.dumps(app.report())
     assert b"S3CRET" not in reply.content
+
+
+# --- a secret that is planted in every place of a request ---
+
+PW = "Xq7zKw"  # letters first, so that it could be a word of a filter
+NEVER = {"returned": "never", "mutability": "writeOnly"}
+VAULT_URN = "urn:example:Vault"
+
+
+def attribute(name: str, kind: str = "string", **more: Any) -> dict[str, Any]:
+    """Spell an attribute of a schema."""
+    return {"name": name, "type": kind, "multiValued": False} | more
+
+
+VAULT = {
+    "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Schema"],
+    "id": VAULT_URN,
+    "name": "Vault",
+    "attributes": [
+        attribute("label"),
+        attribute("password", uniqueness="server", returned="never"),
+        attribute("pin", "integer", mutability="writeOnly"),
+        attribute("open", "boolean", **NEVER),
+        attribute("since", "dateTime", **NEVER),
+        attribute("blob", "binary", **NEVER),
+        attribute("link", "reference", referenceTypes=["Vault"], **NEVER),
+        attribute(
+            "keys",
+            "complex",
+            multiValued=True,
+            subAttributes=[
+                attribute("value"),
+                attribute("secret", **NEVER),
+                attribute("number", "decimal", returned="never"),
+            ],
+        ),
+        attribute(
+            "safe",
+            "complex",
+            **NEVER,
+            subAttributes=[
+                attribute("value"),
+                attribute("code", "integer"),
+                attribute("open", "boolean"),
+                attribute("since", "dateTime"),
+            ],
+        ),
+    ],
+}
+VAULTS = {
+    "schemas": ["urn:ietf:params:scim:schemas:core:2.0:ResourceType"],
+    "id": "Vault",
+    "name": "Vault",
+    "endpoint": "/Vaults",
+    "schema": VAULT_URN,
+}
+PLACES = [
+    *("password", "pin", "open", "since", "blob", "link", "safe", "safe.value"),
+    *("safe.code", "safe.open", "safe.since", "keys.secret", "keys.number"),
+    *("keys", "passwort", "PASSWORD", f"{VAULT_URN}:password", "pass word"),
+]
+WITHIN = [
+    *('keys[value eq "a"].secret', 'keys[secret eq "PW"].value', "password.x"),
+    *('password[value eq "PW"]', 'password[value eq "PW"', "password[value eq PW]"),
+    *("password[value eq 'PW'].x", 'safe[code eq "PW"].open', 'keys[secret eq "PW"]'),
+    *('keys[value eq "b" and secret eq "PW"].number', 'nope[secret eq "PW"].value'),
+    *('password eq "PW"', "password = PW", "password=PW", "password(PW)", 'safe."PW"'),
+    *('keys["PW"]', "keys[PW]", "keys[secret PW", "urn:x:password='PW'"),
+]
+FILTERS = [
+    *('password eq "PW', "password eq PW", "password eq 'PW'", "password eq 'PW"),
+    *('not (password eq "PW"', 'emails[password eq "PW"]', "password eq PW x"),
+    *("password eq PW'x y", "password eq PW\u00a0x y", 'password eq "PW" x', "pin PW"),
+    *('keys[secret eq "PW"', 'keys[secret eq "PW"].value', "password eqPW", "pin=PW"),
+    *('password eq "PW\\x"', 'password eq "a" and pin eq PW)', 'password"PW"'),
+    *('label eq "a" and password eq "PW"', 'password eq("PW")', "password eq PW(x"),
+    *('password eq PW"x" y', "password\teq PW", "(password eq PW", 'safe eq "PW'),
+    *('passwort eq "PW"', "pass word eq PW", 'password eq "PW\u00a0" "x', "pin eq PW]"),
+]
+HOLDERS: list[Any] = [
+    *(
+        "PW",
+        ["PW"],
+        [["PW"]],
+        {"value": "PW"},
+        {"x": {"password": "PW"}},
+        [{"x": "PW"}],
+    ),
+    *({"password": "PW"}, [{"secret": "PW"}], [{"number": ["PW"]}], {"code": "PW"}),
+    *({"value": ["PW"]}, {"open": "PW", "since": "PW"}, [{"value": {"x": "PW"}}]),
+    *("bulkId:PW", "../Vaults/PW", {"code": {"x": "PW"}, "value": "PW"}, "2026-PW"),
+    *([{"secret": ["PW"], "value": "v"}], {"Value": "PW", "value": "PW"}, ["PW", "PW"]),
+]
+
+
+def planted(given: Any, secret: str) -> Any:
+    """Put the secret where PW stands in the texts and filters of a JSON value."""
+    if isinstance(given, dict):
+        return {planted(key, secret): planted(x, secret) for key, x in given.items()}
+    if isinstance(given, list):
+        return [planted(x, secret) for x in given]
+    return given.replace("PW", secret) if isinstance(given, str) else given
+
+
+def requests_with_secrets(random: Random) -> Iterator[tuple[str, str, Any]]:
+    """Return a method, a path and a body, with a secret in it, of each kind."""
+    text = random.choice(FILTERS)
+    key = random.choice(PLACES + WITHIN)
+    value = random.choice(HOLDERS)
+    if key == "keys":  # whose `value` is shown
+        value = [{"secret": value, "number": value}]
+    shape = value if isinstance(value, dict) else [value]  # where a name belongs
+    if random.random() < 0.3:
+        shape = text
+    body: Any = {"schemas": [VAULT_URN], "label": "new", key: value}
+    if "." in (place := random.choice(PLACES)) and ":" not in place:
+        first, _, second = place.partition(".")
+        inner: Any = {second: value}
+        body[first] = [inner] if random.random() < 0.5 else inner
+    op = random.choice(["add", "replace", "remove", "Add"])
+    operation = {"op": op, "path": key, "value": value}
+    if op == "remove" and random.random() < 0.5:
+        del operation["value"]
+    change = random.choice(
+        [
+            operation,
+            {"op": op, "value": {key: value}},
+            {"op": op, "value": {VAULT_URN: {key: value}}},
+            {"op": op, "value": value},
+            {"op": op, "path": text, "value": value},
+            {"op": "add", "path": shape, "value": 1},
+            {"op": "add", "path": "label", "value": "x", key: value},
+            value,
+        ]
+    )
+    yield "POST", "/Vaults", body
+    yield "PUT", "/Vaults/u1", body
+    yield "PATCH", "/Vaults/u1", patch(change)
+    whole = json.dumps(body)
+    cut = random.randrange(len(whole))
+    yield "POST", "/Vaults", (whole[:cut] + random.choice('"{,\\x\0')).encode()
+    double = (
+        f'"{random.choice(PLACES[:7])}": "PW", {json.dumps(key)}: {{"secret": "PW"}}}}'
+    )
+    yield "POST", "/Vaults", (whole[:-1] + ", " + double).encode()
+    yield "POST", "/Vaults/.search", {"schemas": [SEARCH], "filter": text}
+    for name in ("filter", "sortBy", "sortOrder", "attributes", "excludedAttributes"):
+        sent = random.choice([text, key])
+        yield "GET", f"/Vaults?{name}={quote(sent)}", None
+        search = {
+            "schemas": [SEARCH],
+            name: random.choice([sent, {"x": value}, [sent]]),
+        }
+        yield "POST", "/Vaults/.search", search
+    yield "GET", f"/Vaults?password=PW&{quote(text)}&password=PW", None
+    yield "POST", f"/Vaults?attributes={quote(key)}&password=PW", body
+    yield "GET", f"/Vaults?password=PW&{random.choice(['count', 'x'])}=1", None
+    for end in (f"?{quote(text)}", "?password=PW", f"[{text}]", f"/x?{key}=PW"):
+        yield "GET", "/Vaults" + quote(end), None
+        job = {"method": "DELETE", "path": "/Vaults/u1" + end}
+        yield "POST", "/Bulk", {"schemas": [BULK], "Operations": [job]}
+    jobs: list[Any] = [
+        {"method": "POST", "bulkId": "a", "path": "/Vaults", "data": body},
+        {"method": "PUT", "path": "/Vaults/u1", "data": body},
+        {"method": "PATCH", "path": "/Vaults/u1", "data": patch(change)},
+        {"method": "POST", "path": shape, "bulkId": {"x": value}, "data": value},
+        {"method": "POST", "bulkId": "b", "path": "/Vaults", "data": value, key: 1},
+    ]
+    yield "POST", "/Bulk", {"schemas": [BULK], "Operations": jobs}
+    yield "POST", "/Bulk", {"schemas": [BULK], "Operations": [value, value]}
+
+
+@pytest.mark.parametrize("level", ["strict", "standard", "lenient"])
+def test_a_planted_secret_is_told_nowhere(
+    level: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither reply, log nor report shows it, wherever in a request it is."""
+    app, client = serve(schemas=[VAULT], resource_types=[VAULTS], tolerance=level)
+    made = {"schemas": [VAULT_URN], "label": "old", "keys": [{"value": "a"}]}
+    assert client.post("/Vaults", made).status == 201
+    random = Random(7)
+    caplog.set_level(logging.DEBUG, logger="scim2_server")
+    leaks: dict[str, Any] = {}
+    for _ in range(150):
+        for method, path, body in requests_with_secrets(random):
+            secret = random.choice([PW, "70707.5", "7070707"])
+            path = path.replace("PW", secret)
+            if isinstance(body, bytes):
+                body = body.replace(b"PW", secret.encode())
+            else:
+                body = planted(body, secret)
+            caplog.clear()
+            reply = send(client, f"agent {method}", method, path, body)
+            assert reply.status < 500, (method, path, body)
+            told = {
+                "reply": reply.content.decode() + "".join(reply.headers.values()),
+                "log": caplog.text,
+                "report": json.dumps(app.report(), ensure_ascii=False),
+            }
+            for where, text in told.items():
+                if secret in text:
+                    at = text.index(secret)
+                    around = text[max(0, at - 110) : at + 60]
+                    leaks.setdefault(around, (where, method, path, body))
+                    if where == "report":
+                        app, client = serve(
+                            schemas=[VAULT], resource_types=[VAULTS], tolerance=level
+                        )
+                        client.post("/Vaults", made)
+    assert not leaks, "\n\n".join(f"{k!r}\n  {v}" for k, v in leaks.items())
