@@ -1794,6 +1794,8 @@ class Parser:
 
     def comparison(self, path: str) -> AttrExp[str]:
         """``attrPath SP "pr" / attrPath SP compareOp SP compValue``."""
+        if self.depth and not self.text.startswith(" ", self.at):
+            self.hide(self.at - len(path))  # a value as in keys[a], not a name
         if not self.take(BLANKS) or not (match := self.take(COMPARE)):
             word = WORD.match(self.text, self.at)
             expected = "an operator (eq, ne, co, sw, ew, gt, ge, lt, le, pr)"
@@ -1806,10 +1808,14 @@ class Parser:
         self.space("\"'")
         start = self.at
         value = self.value(path, op)
+        self.hide(start)
+        return AttrExp(path, op, value)
+
+    def hide(self, start: int) -> None:
+        """Keep what was read from here on out of errors: it is a value."""
         mark = self.text[start] if self.text[start] in "\"'" else ""
         self.before = f"{self.before}{self.text[self.seen : start]}{mark}…{mark}"[-59:]
         self.seen = self.at
-        return AttrExp(path, op, value)
 
     def value(self, path: str, op: str) -> str | int | float | bool | None:
         """``compValue``, which is as in JSON (RFC 8259)."""

@@ -439,7 +439,13 @@ WITHIN = [
     *("password[value eq 'PW'].x", 'safe[code eq "PW"].open', 'keys[secret eq "PW"]'),
     *('keys[value eq "b" and secret eq "PW"].number', 'nope[secret eq "PW"].value'),
     *('password eq "PW"', "password = PW", "password=PW", "password(PW)", 'safe."PW"'),
-    *('keys["PW"]', "keys[PW]", "keys[secret PW", "urn:x:password='PW'"),
+    *(
+        'keys["PW"]',
+        "keys[PW]",
+        "keys[secret PW",
+        "password[PW]",
+        "urn:x:password='PW'",
+    ),
 ]
 FILTERS = [
     *('password eq "PW', "password eq PW", "password eq 'PW'", "password eq 'PW"),
