@@ -477,6 +477,15 @@ class Attributes(dict[str, "Attribute"]):
     """Attributes by their names in lower case: names have no case (RFC 7643 §2.1)."""
 
     @cached_property
+    def exact(self) -> dict[str, Attribute]:
+        """The attributes by their names as the schema spells them, as most come."""
+        return {each.name: each for each in self.values()}
+
+    def find(self, name: str) -> Attribute | None:
+        """Return the attribute of this name in any case, or None."""
+        return self.exact.get(name) or self.get(lower(name))
+
+    @cached_property
     def plain(self) -> dict[str, str]:
         """The names of those that take one string, and any, as the schema spells them.
 
@@ -1278,7 +1287,7 @@ def read_object(
         if item.__class__ is str and name in plain and name not in result:
             result[plain[name]] = item  # one name in memory for all resources
             continue
-        attribute = attributes.get(lower(name))
+        attribute = attributes.find(name)
         if attribute is None:
             meet_unknown(name, item, path, gate)
             continue
@@ -2427,7 +2436,9 @@ def read_resource(
     Raises InvalidValueException, InvalidSyntaxException, or what the gate refuses.
     """
     items, sent, urn = dict(payload), None, type.schema.lower()
-    names = [name for name in payload if lower(name) in ("schemas", urn)]
+    known = type.attributes.exact
+    others = [name for name in payload if name not in known or name == "schemas"]
+    names = [name for name in others if lower(name) in ("schemas", urn)]
     for name in names:
         value = items.pop(name)
         if lower(name) == urn:
@@ -6454,6 +6465,8 @@ RESOURCE_HANDLERS: dict[str, Handler] = {
     "DELETE": delete_one,
 }
 DISCOVERY = ("ServiceProviderConfig", "ResourceTypes", "Schemas")
+DISCOVERY_PATHS = [[name] for name in DISCOVERY]
+"""Where parameters are ignored (RFC 7644 §4)."""
 TYPE, ID = object(), object()
 """Segments of a path that can be any endpoint of a resource type, and any id."""
 ROUTES: dict[tuple[object, ...], dict[str, Handler]] = {  # RFC 7644 Table 2
@@ -6528,23 +6541,36 @@ def dispatch(
     request: Request, segments: Sequence[str], handlers: Mapping[str, Handler]
 ) -> Reply:
     """Let the handler of its method answer a request. Raises what `handle` raises."""
-    allowed = [*handlers, *(["HEAD"] if "GET" in handlers else []), "OPTIONS"]
-    allow = [("Allow", ", ".join(allowed))]
-    if request.method == "OPTIONS":
-        return Reply(204, headers=allow)
     handler = handlers.get("GET" if request.method == "HEAD" else request.method)
     if handler is None:
-        raise StatusException(405, f"The methods here are {', '.join(allowed)}.", allow)
-    if segments[:1] not in [[each] for each in DISCOVERY]:  # §4: parameters are ignored
-        for name in request.query.repeated:
-            request.gate.meet("repeated-parameter", f"'{clip_name(name)}'")
-        request.selection = read_selection(
-            read_names(request.query, "attributes", request.gate),
-            read_names(request.query, "excludedAttributes", request.gate),
-        )
-        if request.selection:
-            request.selection.check(request.types, request.gate)
+        return refuse_method(request, handlers)
+    if request.query and segments[0:1] not in DISCOVERY_PATHS:
+        read_parameters(request)
     return handler(request)
+
+
+def refuse_method(request: Request, handlers: Mapping[str, Handler]) -> Reply:
+    """Answer OPTIONS with the methods of a path. Raises StatusException, 405."""
+    allowed = [*handlers, *(["HEAD"] if "GET" in handlers else []), "OPTIONS"]
+    allow = [("Allow", ", ".join(allowed))]
+    if request.method != "OPTIONS":
+        raise StatusException(405, f"The methods here are {', '.join(allowed)}.", allow)
+    return Reply(204, headers=allow)
+
+
+def read_parameters(request: Request) -> None:
+    """Read the parameters of a URL that any method takes (RFC 7644 §3.9).
+
+    Raises InvalidValueException, StatusException (400).
+    """
+    for name in request.query.repeated:
+        request.gate.meet("repeated-parameter", f"'{clip_name(name)}'")
+    request.selection = read_selection(
+        read_names(request.query, "attributes", request.gate),
+        read_names(request.query, "excludedAttributes", request.gate),
+    )
+    if request.selection:
+        request.selection.check(request.types, request.gate)
 
 
 # === 21. The WSGI application: Application, create_app ===
