@@ -2979,26 +2979,35 @@ class Patch:
         return resource
 
     def apply_unknown(self, resource: Resource, part: Operation) -> Resource:
-        """Carry out a key that is a path (Client (Entra)); ignore any other."""
+        """Carry out a key that is a path (Client (Entra)), or an extension's attribute.
+
+        Any other is an unknown-attribute.
+        """
         name = str(part.path)
         if lower(name) == self.type.schema.lower() and isinstance(part.value, dict):
             self.gate.meet("path-as-key", f"value: '{clip_name(name, 200)}'")
             return self.apply_members(resource, (), part)
-        quiet = Gate(self.gate.accepted - {"unqualified-attribute"})
+        lenient = Gate(frozenset(DEVIATIONS))  # finds what any tolerance would
         try:
-            path = parse_path(name, quiet)
+            path = parse_path(name, lenient)
         except (InvalidPathException, InvalidFilterException):
             meet_unknown(name, part.value, "value", self.gate)
             return resource
+        unqualified = False
         try:
-            bind_path(path, self.type, quiet)
-        except (InvalidPathException, LookupError):
-            meet_unknown(name.partition("[")[0], part.value, "value", self.gate)
+            chain, selected = bind_path(path, self.type, lenient)
+            unqualified = not selected and chain[-1].name.lower() == lower(name)
+        except LookupError as error:
+            if isinstance(path, str):
+                meet_unknown(name, part.value, "value", self.gate)
+            else:
+                self.gate.meet("unknown-attribute", f"value: {error}")
             return resource
-        except InvalidFilterException:
+        except (InvalidFilterException, InvalidValueException):
             pass  # an error of its filter, which is raised again below
-        self.gate.meet("path-as-key", f"value: '{clip_name(name, 200)}'")
-        return self.apply_at(resource, path, part)
+        if not unqualified:
+            self.gate.meet("path-as-key", f"value: '{clip_name(name, 200)}'")
+        return self.apply(resource, part)
 
     def apply_at(
         self, resource: Resource, path: str | ValuePath[str], operation: Operation

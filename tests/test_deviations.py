@@ -659,6 +659,28 @@ KEYS = [
         )
         for row in value("path-as-key", before, sent, after)
     ),
+    *(
+        user(
+            codes,
+            {},
+            op("add", value={key: "Sales", "title": "Dr"}),
+            DR | after,
+            {"urn-dot": "invalidPath"},
+        )
+        for codes, key, after in (
+            ("path-as-key urn-dot", f"{EXT}.department", {EXT: SALES}),
+            (
+                "path-as-key unquoted-value add-creates",
+                "phoneNumbers[type eq a].value",
+                {"phoneNumbers": [{"type": "a", "value": "Sales"}]},
+            ),
+            (
+                "path-as-key filter-spacing add-creates",
+                'roles[ type eq "a"].value',
+                {"roles": [{"type": "a", "value": "Sales"}]},
+            ),
+        )
+    ),
     user(
         "op-case path-as-key",
         {},
@@ -830,6 +852,20 @@ UNQUALIFIED = [
             ({}, op("replace", "Manager.Value", "u7"), AFTER_BOSS),
             (MANAGED, op("remove", "manager"), {}),
         )
+    ),
+    # A key of a value without path names an attribute too.
+    *(
+        row
+        for codes, before, sent, after in (
+            ("", {}, {"department": "Sales"}, {EXT: SALES}),
+            ("", NUMBER, {"Department": "Sales"}, {EXT: SALES | NUMBER[EXT]}),
+            ("", {}, {"department": "Sales", "title": "Dr"}, DR | {EXT: SALES}),
+            ("", {}, {"manager": {"value": "u7"}}, AFTER_BOSS),
+            ("", {EXT: SALES}, {"department": None}, {}),
+            ("path-as-key ", {}, {"manager.value": "u7"}, AFTER_BOSS),
+            ("empty-clears ", MANAGED, {"manager": ""}, {}),
+        )
+        for row in value(f"{codes}unqualified-attribute", before, sent, after)
     ),
     user(
         "unqualified-attribute value-for-complex",
@@ -2202,6 +2238,26 @@ def test_bulk_stops_at_refusals() -> None:
 
 
 # --- Projection -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ('password[value eq "x"]', "'value' within 'password[…]'"),
+        ('emails[colour eq "x"]', "'colour' within 'emails[…]'"),
+        ('nope[colour eq "x"]', "'nope'"),
+        ("nope", "'nope'"),
+        ("name.nope", "'name.nope'"),
+    ],
+)
+def test_what_a_key_names_that_no_schema_declares(key: str, said: str) -> None:
+    """The detail names the part that is unknown, not the attribute before it."""
+    client = Client(create_app(tolerance="strict", new_id=lambda: "u1"))
+    client.user("ann")
+    reply = client.patch("/Users/u1", op("replace", value={key: "y"}))
+    detail = assert_error(reply, 400, "invalidSyntax")
+    assert_names(detail, "unknown-attribute")
+    assert said in detail
 
 
 @pytest.mark.parametrize("refuse", [(), ("unqualified-attribute",)])
