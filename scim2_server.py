@@ -150,6 +150,7 @@ MEDIA_TYPE = "application/scim+json"
 MAX_BODY = 10 * 2**20  # bytes; 413
 MAX_DEPTH = 64  # of JSON: a resource needs five
 MAX_FILTER_LENGTH = 64 * 1024  # characters
+MAX_TERMS = 1000  # comparisons of a filter; an `or` of `eq` is one
 MAX_NAME = 1000  # characters of an attribute's name
 MAX_NESTING = 32  # parentheses and brackets of a filter
 MAX_OPERATIONS = 1000  # of one PATCH; 413
@@ -1432,21 +1433,26 @@ def shown(attribute: Attribute, value: Any) -> str:
 
 
 class Memo(dict[str, Any]):
-    """Caches what a function returns for short texts, which filters repeat.
+    """Caches what a function returns for texts, which the terms of a filter repeat.
 
-    At most 8,192 texts of 100 characters: clients can fill it with 12 MB, never more.
+    A text counts as its characters and 100 more, and all together as no more than
+    MAX_BODY / 2: all that one body can hold where it is not ASCII. So the values of one
+    resource are converted once, however many terms or operations look at them, and
+    clients can fill a cache with 50 MB, never more.
     """
 
     def __init__(self, function: Callable[[str], Any]) -> None:
         super().__init__()
         self.function = function
+        self.size = 0
 
     def __missing__(self, text: str) -> Any:
         answer = self.function(text)
-        if len(text) <= 100:
-            if len(self) >= 8192:
-                self.clear()
-            self[text] = answer
+        self.size += len(text) + 100
+        if self.size > MAX_BODY // 2:
+            self.clear()
+            self.size = len(text) + 100
+        self[text] = answer
         return answer
 
 
@@ -1502,18 +1508,26 @@ def fold(text: str) -> str:
     """
     if text.isascii():
         return text.lower()
-    return exact(exact(text.translate(WIDTHS)).casefold())
+    return normalize(normalize(text.translate(WIDTHS)).casefold())
 
 
 def exact(text: str) -> str:
-    """Return a string as it is compared where case matters: in NFC.
+    """Return a string as it is compared where case matters: in NFC."""
+    return text if text.isascii() else str(exacts[text])
+
+
+def normalize(text: str) -> str:
+    """Return a string in NFC.
 
     Choice: a text that is not stream-safe (UAX #15: it has more than 30 combining
     characters in a row) stays as it is, since to order them takes quadratic time.
     """
-    if text.isascii() or (len(text) > 30 and not is_stream_safe(text)):
+    if len(text) > 30 and not is_stream_safe(text):
         return text
     return unicodedata.normalize("NFC", text)
+
+
+folds, exacts = Memo(fold), Memo(normalize)
 
 
 def is_stream_safe(text: str) -> bool:
@@ -1527,7 +1541,7 @@ def comparable(attribute: Attribute, value: Any) -> Any:
     if isinstance(value, str):
         if attribute.type == "dateTime":
             return instants[value]
-        return exact(value) if attribute.case_exact else fold(value)
+        return exact(value) if attribute.case_exact else folds[value]
     return value
 
 
@@ -2074,6 +2088,16 @@ def compile_filter(tree: Filter[Chain]) -> Predicate:
             return compile_comparison(chain, op, value)
 
 
+def count_terms(tree: Filter[Chain]) -> int:
+    """Return how many comparisons a filter makes of each resource or element."""
+    match tree:
+        case LogExp(op, terms) if op == "and" or not equal_to_any(terms):
+            return sum(map(count_terms, terms))
+        case NotExp(term) | ValuePath(_, term):
+            return count_terms(term)
+    return 1
+
+
 def compile_value_path(chain: Chain, test: Predicate) -> Predicate:
     """All parts of a value path match one and the same element."""
     *above, name = (attribute.name for attribute in chain)
@@ -2111,7 +2135,6 @@ def converter(attribute: Attribute) -> Callable[[Any], Any]:
     return lambda value: value
 
 
-folds = Memo(fold)
 COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {  # RFC 7644 Table 3
     "eq": operator.eq,
     "ne": operator.ne,
@@ -2933,7 +2956,7 @@ class Patch:
         self.written: list[Written] = []
         self.places: dict[Attribute, tuple[list[Any], dict[Any, int]]] = {}
         self.removes: list[Target] = []  # still to be carried out, as one
-        self.looked_at = 0  # elements, by value filters
+        self.looked_at = 0  # comparisons of elements, by value filters
 
     def apply(self, resource: Resource, operation: Operation) -> Resource:
         """Carry out one operation."""
@@ -3170,11 +3193,13 @@ class Patch:
             if is_computed(ValuePath(target.chain, target.filter)):
                 resource = self.complete(resource, {target.chain[0].name: None})
         elements = elements_at(resource, target.chain)
-        self.looked_at += len(elements)
+        terms = count_terms(target.filter) if target.filter else 1
+        self.looked_at += len(elements) * terms
         if self.looked_at > MAX_ELEMENTS:
             raise PayloadTooLargeException(
                 detail=f"The value filters of this PATCH look at more than "
-                f"{MAX_ELEMENTS} elements. Send fewer operations in one request."
+                f"{MAX_ELEMENTS} elements, each counted once for each comparison. "
+                "Send fewer operations in one request."
             )
         return [test(each) for each in elements]
 
@@ -4974,6 +4999,11 @@ class Matches:
         found: list[Resource] = []
         for type in self.types:
             bound = bind_filter(tree, type, gate, self.unknown(gate))
+            if count_terms(bound) > MAX_TERMS:
+                raise InvalidFilterException(
+                    detail=f"The filter has more than {MAX_TERMS} comparisons: send "
+                    "fewer. An 'or' of 'eq' of one attribute counts as one."
+                )
             candidates, test = self.directory.select(type, bound), compile_filter(bound)
             if is_computed(bound):
                 found += [x for x in candidates if test(self.complete(type, x))]

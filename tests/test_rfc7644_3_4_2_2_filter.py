@@ -825,8 +825,50 @@ def test_many_combining_characters(marks: str) -> None:
     assert client.get("/Users", **query)["Resources"][0]["userName"] == short
 
 
-def test_caches_hold_short_texts_only(people: Client) -> None:
-    """What a client sends is kept in no cache, unless it is short."""
+LONG = {"marks": "a" + "\u0301\u0323" * 37_500, "letters": "\u00e9" * 150_000}
+
+
+@pytest.mark.parametrize("text", LONG.values(), ids=LONG)
+@pytest.mark.parametrize("many", [1, 5])
+def test_many_terms_over_long_values(text: str, many: int) -> None:
+    """Each value is folded once for all terms and operations, however long it is."""
+    client = Client(create_app())
+    emails = [{"value": f"{text}{n}"} for n in range(many)]
+    more = {"displayName": text, "title": f"b{text}", "emails": emails}
+    path = f"/Users/{client.user('u', **more)['id']}"
+    started = time.process_time()
+    looked = ("displayName", "title", "emails.value", "emails[value", "externalId")
+    for name in looked:
+        end = "]" * name.count("[")
+        terms = [f'{name} co "a{n}"{end}' for n in range(700)]
+        search = {"schemas": [SEARCH], "filter": " or ".join(terms)[:64_000]}
+        search["filter"] = search["filter"].rpartition(" or ")[0]
+        assert client.post("/Users/.search", search)["totalResults"] == 0
+    targets = [f'emails[value co "A{n}"]' for n in range(many, 100)]
+    removes = ({"op": "remove", "path": target} for target in targets)
+    assert client.patch(path, *removes).status == 200
+    add = {"op": "add", "path": "emails", "value": [{"value": "x"}]}
+    assert client.patch(path, *[add] * 100).status == 200
+    assert time.process_time() - started < 4
+
+
+def test_the_number_of_comparisons_is_limited(people: Client) -> None:
+    """An `or` of `eq` of one attribute is one look-up, however long it is."""
+    ids = " or ".join(f'id eq "u{n}"' for n in range(2000))
+    assert found(people.get("/Users", filter=ids)).startswith("u0 u1")
+    over = ("userName co", "emails.value sw", "not (title eq")
+    for start in over:
+        end = ")" * start.count("(")
+        for op in ("or", "and"):
+            terms = [f'{start} "{n}"{end}' for n in range(1001)]
+            search = {"schemas": [SEARCH], "filter": f" {op} ".join(terms)}
+            reply = people.post("/Users/.search", search)
+            assert_error(reply, 400, "invalidFilter")
+            assert "more than 1000 comparisons" in reply["detail"]
+
+
+def test_caches_are_bounded(people: Client) -> None:
+    """What a client sends fills no cache."""
     name = "a" * 1001
     for more in ({"attributes": [name]}, {"excludedAttributes": ["id", name]}):
         reply = people.post("/Users/.search", {"schemas": [SEARCH], **more})
@@ -836,10 +878,16 @@ def test_caches_hold_short_texts_only(people: Client) -> None:
     search = {"schemas": [SEARCH], "attributes": names}
     assert people.post("/Users/.search", search).status == 200
     assert scim2_server.find_names.cache_info().currsize == before
-    for text in ("b" * 101, "\u00e9" * 101):
-        people.get("/Users", filter=f'userName co "{text}"')
-        assert text not in scim2_server.folds
-    assert all(len(text) <= 100 for text in scim2_server.folds)
+    memo = scim2_server.Memo(str.upper)
+    for length in (1, 1000, scim2_server.MAX_BODY, 2 * 10**6):
+        for n in range(4):
+            text = f"{n}" + "b" * length
+            assert memo[text] == text.upper()
+            assert text in memo
+            held = sum(len(text) + 100 for text in memo)
+            assert held == memo.size
+            assert held <= scim2_server.MAX_BODY // 2 or len(memo) == 1
+    assert len(memo) == 2
 
 
 def test_a_primary_with_many_values() -> None:

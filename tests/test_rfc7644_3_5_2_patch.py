@@ -987,4 +987,7 @@ def test_so_many_elements(client: Client, monkeypatch: pytest.MonkeyPatch) -> No
     before = client.get(path).json
     other = change | {"value": "h"}
     assert "100" in assert_error(client.patch(path, *[other] * 4), 413)
+    terms = " or ".join(['value co "e" or value eq "f"'] * 2)
+    other["path"] = f"emails[{terms}].type"  # each element is compared four times
+    assert "each comparison" in assert_error(client.patch(path, other), 413)
     assert client.get(path).json == before
