@@ -3802,12 +3802,17 @@ def each_of(
 
 
 class Store:
-    """Keep the resources of one directory in dicts; a subclass may keep them elsewhere.
+    """Keep the resources of one directory in dicts. A subclass may use a database.
 
-    Everything goes through these methods, and always with `lock` held, so that what is
-    read, checked and written in one operation is one step. A filter comes bound
-    (section 6): a tree with the chain of each attribute, for a subclass to translate
-    into a query of its own.
+    The server calls these methods only, and holds `lock` from the first read of an
+    operation to its last write. Filters arrive bound (section 6): the tree has a chain
+    of attributes in place of each path, so a subclass can translate it into a query.
+
+    >>> user = create_app().provider.types["User"]
+    >>> store = Store([user])
+    >>> store.write(user, {"id": "2819c223", "userName": "bjensen"})
+    >>> store.select(user, AttrExp((user.attributes["username"],), "eq", "BJensen"))
+    [{'id': '2819c223', 'userName': 'bjensen'}]
     """
 
     def __init__(self, types: Iterable[ResourceType], tenant: str = "") -> None:
@@ -3823,16 +3828,17 @@ class Store:
         }
 
     def read(self, type: ResourceType, id: str) -> Resource | None:
-        """Answer the resource with this id, or None."""
+        """Return the resource with this id, or None."""
         return self.resources[type.name].get(id)
 
     def select(
         self, type: ResourceType, tree: Filter[Chain] | None = None
     ) -> list[Resource]:
-        """Return at least those that a filter matches, in the order of creation.
+        """Return at least the resources that match a filter, in order of creation.
 
-        It may return more: the caller tests each. Here an index narrows what it can.
-        The chain () stands for an attribute that this type does not have.
+        It may return others too, because the caller tests each resource again. This
+        class uses its indexes where it can. In `tree`, the chain () means an attribute
+        that this type does not have.
         """
         resources = self.resources[type.name]
         ids = None if tree is None else self.candidates(type, tree)
@@ -3844,7 +3850,7 @@ class Store:
         return found
 
     def write(self, type: ResourceType, resource: Resource) -> None:
-        """Keep a new resource, or one that takes the place of another with its id."""
+        """Store a new resource, or replace the one with the same id."""
         id = resource["id"]
         old = self.resources[type.name].get(id)
         for chain in type.indexed:
@@ -3854,18 +3860,18 @@ class Store:
         self.resources[type.name][id] = resource
 
     def erase(self, type: ResourceType, id: str) -> None:
-        """Forget the resource with this id."""
+        """Remove the resource with this id."""
         old = self.resources[type.name].pop(id)
         for chain in type.indexed:
             self.index(type, chain, old, {})
         del self.positions[id]
 
     def position(self, type: ResourceType, id: str) -> int:
-        """Answer a number that orders this resource after all that came before it."""
+        """Return a number greater than that of every resource created earlier."""
         return self.positions[id]
 
     def referring(self, type: ResourceType, chain: Chain, id: str) -> list[Resource]:
-        """Answer exactly those whose references at this chain name an id."""
+        """Return exactly the resources with a reference to this id at this chain."""
         value = chain[-1].attributes["value"]
         ids = self.indexes[type.name, (*chain, value)].find(comparable(value, id))
         return [self.resources[type.name][each] for each in ids]
@@ -3873,20 +3879,20 @@ class Store:
     def keep_secrets(
         self, type: ResourceType, resource: Resource, values: Mapping[str, Any]
     ) -> None:
-        """Take what is never returned, such as {"password": "t1meMa$heen"}, by path.
+        """Receive the secrets of a write by path, as {"password": "t1meMa$heen"}.
 
-        The value None says that the secret is gone: removed, or replaced by null. A
-        path that is not among `values` is as before. This is the only place that a
-        secret ever reaches. Here it is forgotten: no copy is kept, so none can leak. A
-        subclass may hash it.
+        Secrets are the attributes that are "returned": "never". None means that the
+        secret was removed. A path that is not in `values` is unchanged. Secrets are
+        passed to this method only. This class discards them, so they cannot leak; a
+        subclass may store a hash.
         """
 
-    # What is below is how this store finds things; a subclass needs none of it.
+    # The methods below maintain the indexes. A subclass does not need them.
 
     def candidates(
         self, type: ResourceType, tree: Filter[Chain]
     ) -> Iterable[str] | None:
-        """Return the ids of all that can match, or None when no index tells."""
+        """Return the ids of all that can match, or None if no index helps."""
         match tree:
             case AttrExp(chain, "eq", value):
                 return self.look_up(type, chain, value)
@@ -3905,7 +3911,7 @@ class Store:
     def look_up(
         self, type: ResourceType, chain: Chain, value: Any
     ) -> Iterable[str] | None:
-        """Answer the ids of the resources with this value, if there is an index."""
+        """Return the ids of the resources with this value, or None without an index."""
         if chain and chain[0].name == "id":
             return (str(value),)
         index = self.indexes.get((type.name, chain))
@@ -3916,13 +3922,13 @@ class Store:
     def index(
         self, type: ResourceType, chain: Chain, old: Resource, new: Resource
     ) -> None:
-        """Bring an index up to date with a change."""
+        """Update one index when a resource changes from `old` to `new`."""
         name = chain[0].name
         before, after = old.get(name), new.get(name)
         if before == after:
             return
         if chain[0].multi_valued and chain[0].refers and chain[-1].name == "value":
-            # long lists change a little
+            # a write to a large group changes few of its members
             before, after = difference(before or [], after or [])
         gone = index_keys(chain, {name: before})
         come = index_keys(chain, {name: after})
@@ -3934,18 +3940,18 @@ class Store:
 
 
 class Index(dict[Any, str | dict[str, None]]):
-    """The ids of the resources that have a value, by the value as it is compared.
+    """The ids of resources by value, in the form in which values are compared.
 
-    One id stands alone: a dict for each would take half a kilobyte more for a user.
+    To save memory, a single id is stored as a string and only several as a dict.
     """
 
     def find(self, key: Any) -> Collection[str]:
-        """Answer the ids of those that have this value."""
+        """Return the ids of the resources that have this value."""
         ids = self.get(key, ())
         return (ids,) if isinstance(ids, str) else ids
 
     def add(self, key: Any, id: str) -> None:
-        """Note that a resource has a value."""
+        """Record that a resource has this value."""
         ids = self.setdefault(key, id)
         if isinstance(ids, dict):
             ids[id] = None
@@ -3953,7 +3959,7 @@ class Index(dict[Any, str | dict[str, None]]):
             self[key] = {ids: None, id: None}
 
     def discard(self, key: Any, id: str) -> None:
-        """Note that a resource has a value no longer."""
+        """Record that a resource no longer has this value."""
         ids = self.get(key)
         if isinstance(ids, dict):
             ids.pop(id, None)
@@ -3964,13 +3970,13 @@ class Index(dict[Any, str | dict[str, None]]):
 
 
 def index_keys(chain: Chain, part: Resource) -> set[Any]:
-    """Answer the values at the end of a chain as an index has them."""
+    """Return the values at the end of a chain in the form used as index keys."""
     return {comparable(chain[-1], value) for value in values_at(part, chain)}
 
 
 def difference(old: list[Any], new: list[Any]) -> tuple[list[Any], list[Any]]:
-    """Answer the references that are in one list only, by what they name."""
-    if old == new[: len(old)]:  # what is added stands at the end
+    """Return the references that were removed and those that were added, by `value`."""
+    if old == new[: len(old)]:  # additions are at the end
         return [], new[len(old) :]
     before = {each["value"] for each in old if "value" in each}
     after = {each["value"] for each in new if "value" in each}
