@@ -2990,9 +2990,9 @@ class Patch:
             if lower(name) in seen:
                 self.gate.meet("duplicate-json-key", f"value: '{clip_name(name)}'")
             seen.add(lower(name))
-            # Choice: here `schemas` describes the value, so it takes nothing away.
-            op = "add" if lower(name) == "schemas" else operation.op
-            part = Operation(op, name, value)
+            # Choice: beside attributes `schemas` describes them: it takes nothing away.
+            describes = lower(name) == "schemas" and len(operation.value) > 1
+            part = Operation("add" if describes else operation.op, name, value)
             if attribute := attributes.get(lower(name)):
                 resource = self.carry_out(resource, Target((*above, attribute)), part)
             elif above:
@@ -3062,10 +3062,12 @@ class Patch:
         resource = self.carry_out_removes(resource)
         if not is_schemas:
             return self.change(resource, target, operation)
-        listed = {**resource, "schemas": schemas_of(self.type, resource)}
-        asked = read_urns(
-            self.change(listed, target, operation).get("schemas"), self.gate
-        )
+        before = {**resource, "schemas": schemas_of(self.type, resource)}
+        after = self.change(before, target, operation).get("schemas", ())
+        asked = {lower(urn): urn for urn in after}
+        if operation.op != "remove":  # what is sent, before each URN is kept once
+            sent = listed(operation.value)
+            read_urns([urn for urn in sent if isinstance(urn, str)], self.gate)
         if self.type.schema.lower() not in asked:
             raise MutabilityException(
                 detail=f"'schemas' must keep {self.type.schema} (RFC 7643 §3)."

@@ -907,7 +907,9 @@ UNKNOWN_SCHEMA = [
     *body("unknown-schema", {"urn:example:x": {"a": [{}]}} | DR, DR, (USER,)),
     *body("unknown-schema", {"urn:example:x": {"a": 1}}, {}, (USER, "urn:example:x")),
     *value("unknown-schema", LEAD, {"urn:example:x": {"a": 1}}, LEAD),
-    *value("unknown-schema", LEAD, {"schemas": ["urn:example:x"]}, LEAD),
+    *value("unknown-schema", LEAD, {"schemas": [USER, "urn:example:x"]}, LEAD),
+    *value("unknown-schema", LEAD, {"schemas": ["urn:example:x"]} | DR, DR),
+    user("unknown-schema", LEAD, op("add", value={"schemas": ["urn:example:x"]}), LEAD),
     user("unknown-schema", LEAD, op("add", "schemas", ["urn:example:x"]), LEAD),
     user("unknown-schema", LEAD, op("add", "schemas", "urn:example:x"), LEAD),
     *value("unknown-schema", LEAD, {"urn:example:x": {"a": 1}} | DR, DR),
@@ -1523,6 +1525,16 @@ FORMS = [
     *form_rows("value-format", ILL_FORMED),
     *form_rows("", WELL_FORMED),
     *body("value-format", {"title": "Dr"}, {"title": "Dr"}, (USER, USER.upper())),
+    *(
+        user("value-format", LEAD | {EXT: SALES}, operation, after)
+        for sent in ([USER, USER], [USER, USER.upper()])
+        for operation, after in (
+            (op("add", "schemas", sent), LEAD | {EXT: SALES}),
+            (op("replace", "schemas", sent), LEAD),
+            (op("replace", value={"schemas": sent}), LEAD),
+            (op("replace", value={"schemas": sent} | DR), DR | {EXT: SALES}),
+        )
+    ),
 ]
 ROWS = [
     *(*OP_CASE, *BOOLEANS, *REMOVALS, *CREATED, *FOR_COMPLEX, *EMPTY, *KEYS),
@@ -1543,7 +1555,7 @@ def settings(row: Row) -> Iterator[tuple[str, tuple[str, ...], tuple[str, ...]]]
         yield "standard", codes, ()
     for code in codes:
         if accepted_at("standard", code):
-            yield "standard", tuple({*codes} - {code}), (code,)
+            yield "standard", tuple(each for each in codes if each != code), (code,)
         yield "lenient", (), (code,)
 
 

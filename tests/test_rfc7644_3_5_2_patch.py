@@ -159,6 +159,9 @@ REPLACE: list[tuple[str | None, Any, Any, Any]] = [  # path, value, before, afte
     ("emails", [], emails(W), {}),
     ("emails", None, emails(W), {}),
     ("schemas", [USER], ext(BOTH) | DR, DR),
+    (None, {"schemas": [USER]}, ext(BOTH) | DR, DR),
+    (None, {"Schemas": [USER, EXT]}, ext(BOTH) | DR, ext(BOTH) | DR),
+    (None, {"schemas": [USER]} | MR, ext(BOTH) | DR, ext(BOTH) | MR),
     ("schemas", [USER.upper(), EXT], ext(BOTH) | DR, ext(BOTH) | DR),
     (None, {"active": False}, {"active": True} | DR, {"active": False} | DR),
     (
@@ -359,6 +362,10 @@ REFUSED: dict[str, list[dict[str, Any]]] = {
         op("replace", value={"title": "Dr", "meta": {"version": "x"}}),
         op("replace", f"{EXT}:manager.displayName", "X"),
         *(op("remove", "schemas"), op("replace", "schemas", [EXT])),
+        *(
+            op("replace", value={"schemas": each})
+            for each in ([EXT], ["urn:x"], [], None)
+        ),
         op("remove", f'schemas[value eq "{USER}"]'),
         *(op("replace", "schemas", value) for value in (None, [])),
         *(op("replace", path, None) for path in ("userName", "id")),
