@@ -348,7 +348,7 @@ unquoted-value | RFC 7644 §3.4.2.2 | docs, scripts | lenient | invalidFilter
   | the string in double quotes, as in JSON
 filter-spacing | RFC 7644 §3.4.2.2 | scripts | standard | invalidFilter
   | a filter or path has blanks where the grammar has none, or none after an operator
-  | one blank on both sides of an operator, and no other
+  | blanks on both sides of an operator (one is enough), and nowhere else
 urn-dot | RFC 7644 §3.10 | Microsoft's samples | standard | invalidFilter
   | a dot joins an attribute to the URN of its schema
   | the URN, a colon, and the name

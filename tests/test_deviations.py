@@ -1021,6 +1021,10 @@ FILTERS = [
         )
         for row in query("filter-spacing", filter, ids)
     ),
+    # Where the grammar has one blank there may be several.
+    *query("", 'userName  eq   "ann"', "u1"),
+    *query("", 'title  pr  and  userName eq  "ann"  or  userName  eq "x"', "u1"),
+    user("", emails(W, H), op("remove", 'emails[type  eq  "work"]'), emails(H)),
     *query("filter-spacing unquoted-value", "userName eq'ann'", "u1"),
     *query("filter-spacing path-compare", 'emails[type eq "work" ].value co "w"', "u1"),
     *(
