@@ -5189,11 +5189,16 @@ class Matches:
 
 # === 15. Bulk (RFC 7644 §3.7): execute_bulk ===
 #
-# Every POST is given its id before anything is done, so a reference to a `bulkId` is
-# known at once, wherever it stands. An operation runs after those that it refers to. In
-# a circle one has to run before: it refers to what will be there, and is undone when
-# that fails. "The service provider MUST try to resolve circular cross-references"
-# (§3.7.1).
+# Two groups, each a member of the other (§3.7.1: "The service provider MUST try to
+# resolve circular cross-references"):
+#   {"method": "POST", "path": "/Groups", "bulkId": "A",
+#    "data": {"displayName": "A", "members": [{"value": "bulkId:B"}], ...}}
+#   {"method": "POST", "path": "/Groups", "bulkId": "B",
+#    "data": {"displayName": "B", "members": [{"value": "bulkId:A"}], ...}}
+# Every POST gets its id before the first operation runs, say 1 for A and 2 for B. A is
+# created with the member 2, which does not exist yet, and B with the member 1. If B
+# fails, A is undone and ends in 409. Without a circle, an operation runs after those
+# that it refers to.
 
 BULK_MEMBERS = ("method", "bulkId", "version", "path", "data")
 
@@ -5205,21 +5210,25 @@ def execute_bulk(
     gate: Gate,
     refers: bool = True,
 ) -> Resource:
-    """Carry out a bulk job, each operation by itself, and answer a BulkResponse.
+    """Carry out the operations of a BulkRequest and return a BulkResponse.
 
-    Unless it `refers` to a bulkId none is looked for, which saves a tenth of the time.
+    If `refers` is false, the job is not searched for references to a bulkId.
 
-    Raises InvalidSyntaxException for what is no BulkRequest, PayloadTooLargeException,
-    413 (RFC 7644 §3.7.4).
+    Raises InvalidSyntaxException if the payload is not a BulkRequest,
+    PayloadTooLargeException (413) for too many operations (RFC 7644 §3.7.4).
     """
     message = read_message(payload, "BulkRequest", ("failOnErrors", "Operations"), gate)
     sent = message.get("Operations")
     if not isinstance(sent, list):
-        raise InvalidSyntaxException(detail="'Operations' must be an array.")
+        raise InvalidSyntaxException(
+            detail="'Operations' is missing or not an array: send an array of "
+            "operations."
+        )
     most = directory.provider.configuration["bulk"]["maxOperations"]
     if len(sent) > most:
         raise PayloadTooLargeException(
-            detail=f"The job has {len(sent)} operations: maxOperations is {most}."
+            detail=f"The job has {len(sent)} operations, but maxOperations is {most}: "
+            "send several smaller jobs."
         )
     fail_on = message.get("failOnErrors")
     if fail_on is not None and (type(fail_on) is not int or fail_on < 0):
@@ -5235,7 +5244,10 @@ def execute_bulk(
 
 
 class BulkJob:
-    """The operations of a bulk job, and what has become of them."""
+    """The operations of a bulk job and their results.
+
+    An operation is known by its place in the job.
+    """
 
     def __init__(
         self,
@@ -5249,12 +5261,13 @@ class BulkJob:
         self.sent = sent
         self.base = base
         self.gate = gate
-        self.places: dict[str, int] = {}  # of the POST with this bulkId
-        self.ids: dict[str, str] = {}  # that it is going to have
+        self.places: dict[str, int] = {}  # bulkId: place of the POST
+        self.ids: dict[str, str] = {}  # bulkId: id of the new resource
         self.results: dict[int, Resource] = {}
-        self.failed = 0  # of these
-        self.relying: dict[int, list[int]] = {}  # on one that is still to come
-        self.used: dict[int, list[int]] = {}  # by whom each is referred to
+        self.failed = 0  # results that are errors
+        # Place of a POST: places of the operations that referred to its bulkId.
+        self.relying: dict[int, list[int]] = {}  # before it ran
+        self.used: dict[int, list[int]] = {}  # at any time
         self.members = [lower_keys(each) for each in sent]
         for place, members in enumerate(self.members):
             bulk_id = members.get("bulkid")
@@ -5268,24 +5281,25 @@ class BulkJob:
         ]
 
     def execute(self, fail_on: float) -> list[Resource]:
-        """Carry out the operations until too many have failed; answer their results."""
+        """Return the results, stopping after `fail_on` errors (RFC 7644 §3.7)."""
         for place in self.order():
             self.results[place] = self.attempt(place)
             for other in self.relying.pop(place, []):
                 self.settle(other)
             if self.failed >= fail_on:
                 break
-        for others in list(self.relying.values()):  # on what is not done any more
+        for others in list(self.relying.values()):  # the POST never ran
             for other in others:
                 self.undo(other)
         return [self.results[place] for place in sorted(self.results)]
 
     def order(self) -> list[int]:
-        """Return the operations as sent, but for those that refer to a later one.
+        """Return the places in the order in which the operations run.
 
-        These wait for it, and what is about the same target waits with them: "the same
-        stateful result is achieved as for non-optimized processing" (§3.7). Those of a
-        circle run as sent; what refers to one of them waits for all of them.
+        This is the order of the request, except that an operation runs after those that
+        it refers to, and after earlier ones with the same path: "the same stateful
+        result is achieved as for non-optimized processing" (§3.7). The operations of a
+        circle keep their order. One that refers to a circle runs after all of it.
         """
         if not any(self.references):
             return list(range(len(self.sent)))
@@ -5312,7 +5326,7 @@ class BulkJob:
         return order
 
     def needs(self) -> list[dict[int, None]]:
-        """Answer which operations each one comes after."""
+        """Return, for each operation, the places that have to run before it."""
         needs = []
         latest: dict[str, int] = {}  # by path
         for place, members in enumerate(self.members):
@@ -5327,7 +5341,7 @@ class BulkJob:
         return needs
 
     def attempt(self, place: int) -> Resource:
-        """Carry out one operation, or answer its error."""
+        """Carry out one operation and return its result, which may be an error."""
         gate = Gate(self.gate.accepted, self.base)
         members = self.members[place]
         result = {
@@ -5345,13 +5359,18 @@ class BulkJob:
             self.gate.join(gate)
 
     def run(self, place: int, gate: Gate, result: Resource) -> Resource:
-        """Carry out one operation; `result` takes the location as soon as it is known.
+        """Carry out one operation and return the rest of its result.
 
-        Raises what the operation raises, ConflictException (409) for a reference to
-        what has failed.
+        The location is set in `result` as soon as it is known, so that an error has it.
+
+        Raises the errors of the operation, and ConflictException (409) for a reference
+        to an operation that failed.
         """
         if not isinstance(self.sent[place], dict):
-            raise InvalidSyntaxException(detail="An operation must be an object.")
+            raise InvalidSyntaxException(
+                detail="The operation is not an object: send an object with 'method' "
+                "and 'path'."
+            )
         target = self.target(self.members[place].get("path"))
         if target and target[1]:
             exists = self.directory.find(target[1], [target[0].name])
@@ -5366,8 +5385,13 @@ class BulkJob:
         gate.resolve_bulk_id = partial(self.resolve, place, gate)
         data = {} if method == "DELETE" else members.get("data")
         if not isinstance(data, dict):
-            what = "an object with Operations" if method == "PATCH" else "an object"
-            raise InvalidSyntaxException(detail=f"'data' of a {method} must be {what}.")
+            what = (
+                "an object with 'Operations'" if method == "PATCH" else "the resource"
+            )
+            raise InvalidSyntaxException(
+                detail=f"'data' of the {method} operation is missing or not an object: "
+                f"send {what}."
+            )
         condition = self.condition(members.get("version"))
         directory = self.directory
         with directory.store.lock:
@@ -5392,9 +5416,9 @@ class BulkJob:
         return done
 
     def target(self, path: Any) -> tuple[ResourceType, str] | None:
-        """Return the resource type and the id that a path names, "" for no id.
+        """Return the resource type and the id ("" for none) that a path names.
 
-        Raises ConflictException for the bulkId of an operation that failed.
+        Raises ConflictException if the path has the bulkId of a failed operation.
         """
         above, *parts = path.split("/", 3) if isinstance(path, str) else [""]
         if above or not 1 <= len(parts) <= 2 or not all(parts):
@@ -5415,48 +5439,54 @@ class BulkJob:
         target: tuple[ResourceType, str] | None,
         gate: Gate,
     ) -> tuple[str, ResourceType, str]:
-        """Return the method, the resource type, and the id unless it is a POST.
+        """Return the method, the resource type and the id, which is "" for a POST.
 
-        Raises InvalidSyntaxException, NotFoundException for an unknown path.
+        Raises InvalidSyntaxException, and NotFoundException for an unknown path.
         """
         method, path = members.get("method"), members.get("path")
         if method not in ("POST", "PUT", "PATCH", "DELETE"):
             raise InvalidSyntaxException(
-                detail=f"'method' is POST, PUT, PATCH or DELETE, not {clip(method)!r}."
+                detail=f"'method' is not valid: {clip(method)!r}. Send POST, PUT, "
+                "PATCH or DELETE."
             )
         if not isinstance(path, str):
-            raise InvalidSyntaxException(detail="'path' must be a string.")
+            raise InvalidSyntaxException(
+                detail="'path' is missing or not a string: send a string, as in /Users."
+            )
         if target is None or (method == "POST") is bool(target[1]):
+            form = "/Users" if method == "POST" else "/Users/2819c223"
             raise NotFoundException(
-                detail=f"'path' is no place for {method}: '{clip_path(path)}'. It is "
-                "the endpoint of a type, and for all but POST an id (RFC 7644 §3.7)."
+                detail=f"'path' is not valid for {method}: '{clip_path(path)}'. Send a "
+                f"path as in {form} (RFC 7644 §3.7)."
             )
         check_spelling(path.split("/")[1], target[0].endpoint[1:], gate)
         return method, *target
 
     def check_bulk_id(self, place: int, bulk_id: Any) -> None:
-        """Check that a POST has a bulkId of its own. Raises InvalidValueException."""
+        """Raise InvalidValueException unless a POST has a bulkId of its own."""
         if not isinstance(bulk_id, str) or not bulk_id:
             raise InvalidValueException(
-                detail="'bulkId' is required when the method is POST (RFC 7644 §3.7)."
+                detail="The POST operation has no valid 'bulkId': send a string "
+                "that is unique in the job (RFC 7644 §3.7)."
             )
         if self.places[bulk_id] != place:
             raise InvalidValueException(
-                detail=f"'bulkId' must be unique in the job: '{clip(bulk_id)}'."
+                detail=f"'bulkId' is used by an earlier operation: '{clip(bulk_id)}'. "
+                "Send one that is unique in the job."
             )
 
     def resolve(self, place: int, gate: Gate, bulk_id: str) -> str | None:
-        """Answer the id that a bulkId stands for, and note who relies on it.
+        """Return the id that replaces a bulkId, and record the reference to it.
 
-        Raises ConflictException when its operation failed.
+        Raises ConflictException if its operation failed.
         """
         other = self.places.get(bulk_id)
         if other is None:
             return None
         if "response" in self.results.get(other, {}):
             raise ConflictException(
-                detail=f"bulkId '{clip(bulk_id)}' cannot be resolved: its operation "
-                "failed (RFC 7644 §3.7.1)."
+                detail=f"The bulkId '{clip(bulk_id)}' cannot be resolved because its "
+                "operation failed (RFC 7644 §3.7.1)."
             )
         self.used.setdefault(other, []).append(place)
         if other not in self.results:
@@ -5465,7 +5495,7 @@ class BulkJob:
         return self.ids[bulk_id]
 
     def settle(self, place: int) -> None:
-        """Tell the version that a resource has now that what it refers to is there."""
+        """Update the version in a result, after a resource it refers to was created."""
         result = self.results.get(place, {})
         if "version" in result and (
             found := self.directory.find(self.ids[result["bulkId"]])
@@ -5473,9 +5503,9 @@ class BulkJob:
             result["version"] = found[1]["meta"]["version"]
 
     def undo(self, place: int) -> None:
-        """Take back a POST that relied on one that failed, and who relies on it.
+        """Undo a POST that referred to a failed one, and those that referred to it.
 
-        Choice: RFC 7644 §3.7.1 lets a circle end in 409; nothing of it stays then.
+        Choice: RFC 7644 §3.7.1 lets a circle end in 409; all its resources are deleted.
         """
         stack = [place]
         while stack:
@@ -5486,38 +5516,39 @@ class BulkJob:
             if found := self.directory.find(id):
                 delete_resource(self.directory, found[0], id)
             error = ConflictException(
-                detail="It refers to a bulkId whose operation failed (RFC 7644 §3.7.1)."
+                detail="The operation was undone because it refers to a bulkId whose "
+                "operation failed (RFC 7644 §3.7.1)."
             )
             kept = {name: result[name] for name in ("method", "bulkId")}
             self.results[place] = kept | self.fail(error)
             stack += self.used.get(place, [])
 
     def fail(self, error: SCIMException) -> Resource:
-        """Return the status and response of an operation that failed, and count it.
+        """Count a failed operation, and return its status and response.
 
-        Choice: `status` is a string, as in the examples of RFC 7644 §3.7.3 and its
-        §3.7; the text of §3.7.3 speaks of a `code` and a `description` in it.
+        Choice: `status` is a string, as in RFC 7644 §3.7 and the examples of §3.7.3.
+        The text of §3.7.3 has an object with `code` and `description`.
         """
         self.failed += 1
         return {"status": str(error.status), "response": error_body(error)}
 
     def condition(self, version: Any) -> Condition:
-        """Answer the precondition that a `version` is (RFC 7644 §3.7)."""
+        """Return the precondition for a `version` (RFC 7644 §3.7)."""
         if version is None or not self.directory.provider.supports("etag"):
             return no_condition
         return Preconditions(if_match=str(version)).check
 
 
 def find_circles(needs: list[dict[int, None]]) -> list[list[int]]:
-    """Return all operations, those that need each other together (Tarjan).
+    """Return the places in groups: those that need each other are in one (Tarjan).
 
     >>> find_circles([{2: None}, {}, {0: None, 1: None}])
     [[1], [0, 2]]
     """
     circles: list[list[int]] = []
-    path: list[int] = []  # of those that are not in a circle yet
-    lowest = {-1: -1}  # place on the path that each one leads back to
-    way = [(-1, 0, iter(range(len(needs))))]  # no recursion: a job has long chains
+    path: list[int] = []  # places that are not in a circle yet
+    lowest = {-1: -1}  # index on the path that each place leads back to
+    way = [(-1, 0, iter(range(len(needs))))]  # no recursion: chains can be long
     while True:
         place, start, rest = way[-1]
         for each in rest:
@@ -5540,7 +5571,7 @@ def find_circles(needs: list[dict[int, None]]) -> list[list[int]]:
 
 
 def check_supported(provider: Provider, name: str) -> None:
-    """Raises NotImplementedException, 501, for a capability that is off."""
+    """Raise NotImplementedException (501) if a capability is switched off."""
     if not provider.supports(name):
         raise NotImplementedException(
             detail=f"{name} is not supported (RFC 7643 §5): see /ServiceProviderConfig."
@@ -5548,14 +5579,15 @@ def check_supported(provider: Provider, name: str) -> None:
 
 
 def lower_keys(sent: Any) -> Resource:
-    """Answer the members of an operation by their names in lower case."""
+    """Return the members of an operation with their names in lower case."""
     return {key.lower(): x for key, x in sent.items()} if isinstance(sent, dict) else {}
 
 
 def bulk_ids_in(value: Any, known: Container[str]) -> Iterator[str]:
-    """Yield the known bulkIds that stand in an operation, at any depth.
+    """Yield the known bulkIds in an operation, at any depth.
 
-    Whether each is a reference only the schema tells, later: this is for the order.
+    Some may not be references, because only the schema can tell. They affect nothing
+    but the order of the operations.
     """
     stack = [value]
     while stack:
