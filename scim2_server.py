@@ -3988,42 +3988,47 @@ def difference(old: list[Any], new: list[Any]) -> tuple[list[Any], list[Any]]:
 
 # === 11. The directory, its ties and versions (RFC 7643 §4): Directory ===
 #
-# What a resource shows of others is computed when it is shown, and never stored:
-# `$ref`, `type` and `display` beside the id of a resource, and the `groups` of a user.
-# A change of one resource therefore gives a new version to each that shows something of
-# it. The JSON of a resource follows from its version, and is kept while that holds.
+# Attributes that describe another resource are not stored but computed for each reply:
+# `$ref`, `type` and `display` of a reference, and the `groups` of a user. In a group:
+#
+#   stored    {"value": "2819c223"}
+#   returned  {"value": "2819c223", "$ref": "https://a.example/v2/Users/2819c223",
+#              "type": "User", "display": "Babs Jensen"}
+#
+# When a user is renamed, the groups that display the user therefore get a new version
+# too. A version determines the JSON of its resource, so the JSON is cached with it.
 
 
 @dataclass(slots=True)
 class Provider:
-    """What all directories of a service provider share."""
+    """The parts that all directories of a service provider share."""
 
     types: dict[str, ResourceType]
     configuration: dict[str, Any]
     clock: Callable[[], datetime]
     new_id: Callable[[], str]
-    key: bytes  # that seals cursors
+    key: bytes  # seals cursors
     last_version: int = 0
 
     def note_version(self, version: str) -> bool:
-        """Go on behind a version that exists; False if it is none of ours."""
+        """Continue after an existing version; return False if its form is unknown."""
         match = re.fullmatch(r'W/"([0-9]{1,15})"', version)
         self.last_version = max(self.last_version, int(match[1]) if match else 0)
         return bool(match)
 
     def supports(self, name: str) -> bool:
-        """Tell whether a capability is announced, and so there (RFC 7643 §5)."""
+        """Return whether the configuration announces a feature (RFC 7643 §5)."""
         return bool(self.configuration[name]["supported"])
 
     def now(self) -> str:
-        """Answer the time as a dateTime in UTC."""
+        """Return the current time as a dateTime in UTC."""
         moment = self.clock().astimezone(UTC)
         return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
-    """The JSON of one version of a resource."""
+    """The cached JSON of one version of a resource."""
 
     version: str
     base: str
@@ -4031,7 +4036,7 @@ class Rendering:
 
 
 class Directory:
-    """The resources of one tenant, and their ties to one another."""
+    """The resources of one tenant and the references between them."""
 
     def __init__(
         self,
@@ -4043,27 +4048,27 @@ class Directory:
         self.store = store
         self.name = name
         self.rendered: dict[str, Rendering] = {}
-        self.links: dict[Attribute, dict[str, bytes]] = {}  # of members, by id
+        self.links: dict[Attribute, dict[str, bytes]] = {}  # the JSON of members by id
         self.links_base = ""
 
     # --- finding
 
     def read(self, type: ResourceType, id: str) -> Resource:
-        """Answer the resource of this type and id.
+        """Return the resource with this type and id.
 
         Raises NotFoundException, 404 (RFC 7644 §3.12).
         """
         resource = self.store.read(type, id)
         if resource is None:
             raise NotFoundException(
-                detail=f"There is no {type.name} '{clip_path(id)}'."
+                detail=f"There is no {type.name} with the id '{clip_path(id)}'."
             )
         return resource
 
     def find(
         self, id: Any, names: Iterable[str] | None = None
     ) -> tuple[ResourceType, Resource] | None:
-        """Answer the resource with this id among types of these names, or all."""
+        """Return the resource with this id, of one of the named types or of any."""
         types = self.provider.types
         for name in types if names is None else names:
             resource = self.store.read(types[name], id)
@@ -4072,7 +4077,7 @@ class Directory:
         return None
 
     def select(self, type: ResourceType, tree: Filter[Chain] | None) -> list[Resource]:
-        """Return at least those that a filter matches, in the order of creation."""
+        """Return at least the resources that match a filter, in order of creation."""
         if type.groups and (id := wanted_group(type.groups, tree)) is not None:
             below = self.members_below([id])
             found = [x for each in below if (x := self.store.read(type, each))]
@@ -4083,7 +4088,7 @@ class Directory:
     def referrers(
         self, kind: ResourceType, id: str
     ) -> list[tuple[ResourceType, Resource]]:
-        """Answer the resources that refer to this one, of this type."""
+        """Return the resources that refer to the `kind` with this id."""
         found: dict[str, tuple[ResourceType, Resource]] = {}
         for type in self.provider.types.values():
             for chain in type.references:
@@ -4094,10 +4099,10 @@ class Directory:
         return list(found.values())
 
     def groups_above(self, id: str) -> dict[str, tuple[ResourceType, Resource, bool]]:
-        """Answer the groups of a member, each once, and whether it is in directly.
+        """Return the groups of a member by id, and whether it is a direct member.
 
-        A group that is in a group brings its members along (RFC 7643 §4.1.2 "groups":
-        "direct" or "indirect"). Cycles do no harm.
+        A member of a group is an indirect member of the groups that contain this group
+        (RFC 7643 §4.1.2 "groups": "direct" or "indirect"). Groups may form cycles.
         """
         above: dict[str, tuple[ResourceType, Resource, bool]] = {}
         queue = [id]
@@ -4112,7 +4117,7 @@ class Directory:
         return above
 
     def members_below(self, ids: Iterable[str]) -> dict[str, None]:
-        """Answer the members of these groups, and the members of those."""
+        """Return the direct and indirect members of these groups."""
         below: dict[str, None] = {}
         queue = list(ids)
         for id in queue:
@@ -4129,7 +4134,7 @@ class Directory:
     def save(
         self, type: ResourceType, resource: Resource, old: Resource | None = None
     ) -> Resource:
-        """Store a new or changed resource under a new version, and answer it."""
+        """Store a new or changed resource with a new version, and return it."""
         now = self.provider.now()
         meta = {
             "resourceType": type.name,
@@ -4140,7 +4145,7 @@ class Directory:
         head = {"schemas": schemas_of(type, resource), "id": resource["id"]}
         resource = {**head, **resource, **head, "meta": meta}
         moved = moved_members(type, old, resource)
-        # Who is below a group that moves may be in the same groups as before.
+        # Members below a moved group get a new version only if their groups change.
         before = {
             each: self.membership(each)
             for each in self.members_below(moved)
@@ -4159,11 +4164,11 @@ class Directory:
         return resource
 
     def is_empty(self) -> bool:
-        """Tell whether there is no resource."""
+        """Return whether the directory has no resources."""
         return not any(map(self.store.select, self.provider.types.values()))
 
     def clear(self) -> None:
-        """Forget all resources."""
+        """Remove all resources."""
         with self.store.lock:
             for type in self.provider.types.values():
                 for resource in self.store.select(type):
@@ -4171,9 +4176,9 @@ class Directory:
             self.rendered, self.links = {}, {}
 
     def delete(self, type: ResourceType, resource: Resource) -> None:
-        """Remove a resource, and from every group that it is a member of.
+        """Remove a resource, and remove it from every group that contains it.
 
-        Choice: a single reference to it, such as `manager`, stays and dangles.
+        Choice: a single-valued reference to it, such as `manager`, is left dangling.
         """
         id = resource["id"]
         below = self.members_below([id]) if type.members else {}
@@ -4196,7 +4201,7 @@ class Directory:
                 self.touch(each)
 
     def touch_all_that_show(self, type: ResourceType, id: str) -> None:
-        """Give a new version to all that show the name of a resource."""
+        """Give a new version to every resource that displays this one."""
         self.forget_links(id)
         for _, referrer in self.referrers(type, id):
             if referrer["id"] != id:
@@ -4206,28 +4211,28 @@ class Directory:
                 self.touch(each)
 
     def forget_links(self, id: str) -> None:
-        """Forget how groups show this member."""
+        """Discard the cached JSON of references to this resource."""
         for links in self.links.values():
             links.pop(id, None)
 
     def shows_groups(self, id: str) -> bool:
-        """Tell whether a resource lists the groups that it is in."""
+        """Return whether the type of this resource has a `groups` attribute."""
         found = self.find(id)
         return found is not None and found[0].groups is not None
 
     def membership(self, id: str) -> dict[str, bool]:
-        """Answer the groups of a member, and whether it is in directly."""
+        """Return the ids of a member's groups, and whether it is a direct member."""
         return {each: found[2] for each, found in self.groups_above(id).items()}
 
     def touch(self, id: str) -> None:
-        """Give a resource a new version, and leave everything else as it is."""
+        """Give a resource a new version and change nothing else."""
         if found := self.find(id):
             type, resource = found
             meta = {**resource["meta"], "version": self.new_version()}
             self.store.write(type, {**resource, "meta": meta})
 
     def new_version(self) -> str:
-        """Answer a version that no resource has had: weak, and opaque (§3.14)."""
+        """Return an unused version: a weak, opaque entity-tag (RFC 7644 §3.14)."""
         self.provider.last_version += 1
         return f'W/"{self.provider.last_version}"'
 
@@ -4240,7 +4245,7 @@ class Directory:
         base: str,
         names: Names | None = None,
     ) -> Resource:
-        """Return a resource with its computed attributes: all, or those of `names`."""
+        """Add the computed attributes to a resource: all, or those in `names`."""
         result = dict(resource)
         for chain in type.references:
             name = chain[0].name
@@ -4269,12 +4274,12 @@ class Directory:
     def group_order(
         self, item: tuple[str, tuple[ResourceType, Resource, bool]]
     ) -> tuple[bool, int]:
-        """Answer what orders the groups of a member: direct ones first, then by age."""
+        """Return the sort key of a member's group: direct first, then by creation."""
         id, (type, _, direct) = item
         return not direct, self.store.position(type, id)
 
     def link(self, attribute: Attribute, element: Resource, base: str) -> Resource:
-        """Answer a reference with `$ref`, `type` and `display` of what it names."""
+        """Add `$ref`, `type` and `display` of the target to a reference."""
         found = self.find(element.get("value"), attribute.refers)
         if found is None:
             return element
@@ -4289,10 +4294,10 @@ class Directory:
         return result
 
     def render(self, type: ResourceType, resource: Resource, base: str) -> bytes:
-        """Return the JSON of everything that a resource shows by default.
+        """Return the JSON of a resource with the attributes returned by default.
 
-        It is cached with its version, so a second read is a look-up. The members of a
-        group are encoded one by one: one more member does not encode the others again.
+        It is cached by version. The members of a group are encoded and cached one by
+        one, so adding a member does not re-encode the others.
         """
         id, version = resource["id"], resource["meta"]["version"]
         cached = self.rendered.get(id)
@@ -4315,10 +4320,7 @@ class Directory:
     def render_links(
         self, attribute: Attribute, elements: list[Resource], base: str
     ) -> bytes:
-        """Answer the JSON of members, each kept until what it shows changes.
-
-        A group of 1,000 that gains one member costs a tenth of what it would without.
-        """
+        """Return the JSON of members; each is cached until its target changes."""
         if self.links_base != base:
             self.links, self.links_base = {}, base
         links, parts = self.links.setdefault(attribute, {}), []
@@ -4341,7 +4343,7 @@ class Directory:
         names: Names,
         written: Sequence[Written] = (),
     ) -> bytes:
-        """Answer the JSON of what a request wants to see of a resource."""
+        """Return the JSON of a resource with the attributes that a request selects."""
         if not selection and not (written and type.marked["request"]):
             return self.render(type, resource, base)
         whole = self.complete(
@@ -4353,13 +4355,13 @@ class Directory:
 JSON = json.JSONEncoder(
     ensure_ascii=False,
     separators=(",", ":"),
-    check_circular=False,  # what was JSON has no circles, and looking takes time
+    check_circular=False,  # parsed JSON has no cycles, and the check is slow
     allow_nan=False,
 )
 
 
 def encode(value: Any) -> bytes:
-    """Answer a value as JSON in UTF-8."""
+    """Return a value as JSON in UTF-8."""
     return JSON.encode(value).encode()
 
 
@@ -4367,20 +4369,20 @@ UNRESERVED = re.compile(r"[A-Za-z0-9._~-]+", re.A)
 
 
 def locate(base: str, type: ResourceType, id: str) -> str:
-    """Answer the URI of a resource (RFC 7643 §3.1 "location")."""
+    """Return the URI of a resource (RFC 7643 §3.1 "location")."""
     path = id if UNRESERVED.fullmatch(id) else quote(id, safe="")
     return f"{base}{type.endpoint}/{path}"
 
 
 def references_at(resource: Resource, chain: Chain) -> list[str]:
-    """Answer the ids that the references at the end of a chain name."""
+    """Return the ids in the references at the end of a chain."""
     return [x["value"] for x in values_at(resource, chain) if "value" in x]
 
 
 def map_values(
     container: Resource, chain: Chain, change: Callable[[Any], Any]
 ) -> Resource:
-    """Answer an object with every value at the end of a chain changed."""
+    """Return an object with `change` applied to each value at the end of a chain."""
     attribute, *rest = chain
     old = container.get(attribute.name)
     if old is None:
@@ -4395,7 +4397,7 @@ def map_values(
 def moved_members(
     type: ResourceType, old: Resource | None, new: Resource
 ) -> dict[str, None]:
-    """Answer who joins or leaves a group with this change."""
+    """Return the ids of the members that join or leave a group in this change."""
     if not (members := type.members):
         return {}
     before, after = (old or {}).get(members.name) or [], new.get(members.name) or []
@@ -4404,7 +4406,7 @@ def moved_members(
 
 
 def without_reference(resource: Resource, chain: Chain, id: str) -> Resource:
-    """Answer a resource without the elements that name this id."""
+    """Return a resource without the references to this id at a chain."""
     if id not in references_at(resource, chain):
         return resource
     parent = chain[:-1]
@@ -4418,7 +4420,7 @@ def without_reference(resource: Resource, chain: Chain, id: str) -> Resource:
 
 
 def wanted_group(groups: Attribute, tree: Filter[Chain] | None) -> str | None:
-    """Return the group that a filter asks for, if it asks for members of one only."""
+    """Return the only group whose members a filter can match, or None."""
     wanted = groups, groups.attributes["value"]
     match tree:
         case AttrExp(chain, "eq", str(value)) if chain == wanted:
