@@ -1147,12 +1147,12 @@ def read_elements(
     (type, value) combination more than once per attribute", which elements with the
     same two do here that differ in more.
     """
-    if not isinstance(value, list):
+    if value == "" and attribute.is_complex:
+        value = read_single(attribute, "", gate)  # empty-clears
+    elif not isinstance(value, list):
         if not patch:
             gate.meet("single-for-array", f"{attribute.path}: one value")
         value = [value]
-        if value == [""] and attribute.is_complex:
-            value = read_single(attribute, "", gate)  # empty-clears
     if not value:
         return None
     read = [read_single(attribute, x, gate) for x in value if x is not None]
@@ -1214,12 +1214,12 @@ def read_complex(
     attribute: Attribute, value: Any, gate: Gate, patch: bool
 ) -> Resource | None:
     """Return a complex value (RFC 7643 §2.3.8)."""
+    if value == "":
+        gate.meet("empty-clears", f'{attribute.path}: ""')
+        return None
     if not isinstance(value, dict):
         if isinstance(value, list) or "value" not in attribute.attributes:
             raise wrong_type(attribute, value)
-        if value == "":
-            gate.meet("empty-clears", f'{attribute.path}: ""')
-            return None
         read_single(attribute.attributes["value"], value, gate)  # its type comes first
         gate.meet("value-for-complex", f"{attribute.path}: {shown(attribute, value)}")
         value = {"value": value}
@@ -3138,7 +3138,10 @@ class Patch:
         if chosen is not None and not any(chosen) and op != "remove":
             return self.create(resource, target, operation, value)
         # Step 5, the change at the end of the path.
-        change = OPERATIONS[op](self, value)
+        empties = (
+            sent == "" and value is None
+        )  # empty-clears, of many values by add too
+        change = OPERATIONS["remove" if empties else op](self, value)
         if target.below:
             change = within(target.below, change)
         if chosen is not None:

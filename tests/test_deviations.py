@@ -626,6 +626,24 @@ EMPTY = [
         {EXT: SALES},
         (USER, EXT),
     ),
+    # Every complex attribute is cleared so, with many values and without a `value` too.
+    *(
+        user("empty-clears", old | LEAD, operation, LEAD)
+        for path, old in (
+            *(("emails", emails(W, H)), ("roles", {"roles": [ADMIN]})),
+            *(("name", {"name": SMITH}), ("addresses", {"addresses": [OSLO]})),
+            *(("name", {}), ("emails", {}), ("addresses", {})),
+        )
+        for name in ("add", "replace")
+        for operation in (op(name, path, ""), op(name, value={path: ""}))
+    ),
+    *(
+        row
+        for path in ("emails", "name", "addresses")
+        for row in body("empty-clears", {path: ""} | DR, DR)
+    ),
+    user("empty-clears", emails(W, H), op("replace", WORK, ""), emails(H)),
+    user("empty-clears", emails(W, H), op("add", WORK, ""), emails(H)),
     # An empty plain string is a string.
     user("", LEAD, op("replace", "title", ""), {"title": ""}),
     *value("", LEAD, {"title": ""}, {"title": ""}),
