@@ -982,14 +982,15 @@ def as_document(given: Any, kind: Any) -> Any:
 def check_documents(
     documents: Iterable[Any], model: type[scim2_models.Resource[Any]]
 ) -> list[dict[str, Any]]:
-    """Validate schemas or resource types with scim2-models, and answer them as sent.
+    """Validate schemas or resource types, and return them spelt as RFC 7643 §7 does.
 
     Raises ValueError with one line that names the document.
     """
     checked: list[dict[str, Any]] = []
-    for document in documents:
-        if not isinstance(document, dict):
-            raise ValueError(f"no JSON object, but {clip(document)}")
+    for given in documents:
+        if not isinstance(given, dict):
+            raise ValueError(f"no JSON object, but {clip(given)}")
+        document = spell_members(given)
         name = document.get("id") or document.get("name")
         needed = ("id",) if model is scim2_models.Schema else ("schema", "endpoint")
         for key in ("name", *needed):
@@ -1014,6 +1015,38 @@ def check_documents(
             raise ValueError(f"{clip(name)}: {first_line(error)}") from None
         checked.append(document)
     return checked
+
+
+DOCUMENT_MEMBERS = {
+    each.lower(): each
+    for each in (
+        *("schemas", "id", "name", "description", "meta", "attributes"),
+        *("endpoint", "schema", "schemaExtensions", "resourceType", "location"),
+        *("subAttributes", "canonicalValues", "referenceTypes", *CHARACTERISTICS),
+    )
+}
+"""The members of schemas and resource types, by their names in lower case (§6, §7)."""
+
+
+def spell_members(document: Any) -> Any:
+    """Return a document with its members spelt as RFC 7643 spells them.
+
+    The names of attributes are case insensitive (§2.1). Raises ValueError for one
+    member in two spellings.
+    """
+    if isinstance(document, list):
+        return [spell_members(each) for each in document]
+    if not isinstance(document, dict):
+        return document
+    spelt: dict[str, Any] = {}
+    for given, value in document.items():
+        name = DOCUMENT_MEMBERS.get(str(given).lower()) or str(given)
+        if name in spelt:
+            where = clip(document.get("id") or document.get("name"))
+            raise ValueError(f"{where}: '{name}' is given twice: leave one out")
+        is_nested = name in ("attributes", "subAttributes", "schemaExtensions", "meta")
+        spelt[name] = spell_members(value) if is_nested else value
+    return spelt
 
 
 def find_unknown_members(document: Mapping[str, Any], model: Any) -> list[str]:
@@ -8407,9 +8440,14 @@ def read_documents(paths: Sequence[str] | None, kind: str) -> list[Any] | None:
         ):
             content = listed(read_json_file(file))
             if is_folder:
-                content = [x for x in content if isinstance(x, dict) and mark in x]
-            documents += named(file, check_documents, content, model)
-            warn_of_unknown_members(file, content, model)
+                content = [
+                    x
+                    for x in content
+                    if isinstance(x, dict) and mark in map(str.lower, x)
+                ]
+            checked = named(file, check_documents, content, model)
+            warn_of_unknown_members(file, checked, model)
+            documents += checked
         if not documents:
             what = "schema" if kind == "schemas" else "resource type"
             raise ValueError(f"{path} does not contain a {what}")

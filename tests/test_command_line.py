@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from resource import RLIMIT_FSIZE, setrlimit
 from typing import Any
@@ -888,3 +888,49 @@ def test_unknown_members_are_served(tmp_path: Path) -> None:
     assert len(warnings) == 2
     assert "config.json" in warnings[0] and "securityEvents" in warnings[0]
     assert "s.json" in warnings[1] and "pattern" in warnings[1]
+
+
+def in_case(content: Any, change: Callable[[str], str]) -> Any:
+    """Return a document with the names of all its members in another case."""
+    if isinstance(content, list):
+        return [in_case(each, change) for each in content]
+    if isinstance(content, dict):
+        return {change(name): in_case(x, change) for name, x in content.items()}
+    return content
+
+
+@pytest.mark.parametrize("change", [str.lower, str.upper])
+def test_members_in_any_case(tmp_path: Path, change: Callable[[str], str]) -> None:
+    """Members of a document are case insensitive, served as RFC 7643 spells them."""
+    inner = {"name": "part", "type": "string", "caseExact": True}
+    outer = {"name": "parts", "type": "complex", "multiValued": True}
+    attributes = [*SCHEMA["attributes"], outer | {"subAttributes": [inner]}]
+    schema = SCHEMA | {"attributes": attributes}
+    extension = {"schema": ENTERPRISE, "required": False}
+    kind = TYPE | {"schemaExtensions": [extension]}
+    for folder, document in (("schemas", schema), ("types", kind)):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder / "one.json", in_case(document, change))
+    options = ["--schema", "default", "--schema", "schemas", "--resource-type", "types"]
+    with serving(tmp_path, *options) as process:
+        served = exchange(process.url, "GET", f"/Schemas/{PRINTER}").json
+        assert served["attributes"][0] == SCHEMA["attributes"][0]
+        assert served["attributes"][1].items() >= outer.items()
+        (below,) = served["attributes"][1]["subAttributes"]
+        assert below.items() >= inner.items()
+        names = [each.lower() for each in (*served, *served["attributes"][1], *below)]
+        assert len(set(names)) == len({*served, *served["attributes"][1], *below})
+        served = exchange(process.url, "GET", "/ResourceTypes/Printer").json
+        assert served["schemaExtensions"] == [extension]
+        body = {"schemas": [PRINTER], "model": "m", "parts": [{"part": "a"}]}
+        made = Live(process.url).post("/Printers", body)
+        assert (made.status, made.json["parts"]) == (201, [{"part": "a"}])
+        assert process.stderr() == ""
+
+
+def test_one_member_in_two_spellings() -> None:
+    """Of one member in two spellings neither is preferred."""
+    attribute = {"name": "m", "type": "string", "multiValued": True}
+    schema = SCHEMA | {"attributes": [attribute | {"multivalued": False}]}
+    with pytest.raises(ValueError, match="'multiValued' is given twice"):
+        create_app(schemas=[schema], resource_types=[TYPE])
