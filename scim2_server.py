@@ -3168,6 +3168,8 @@ class Patch:
                 return resource
         # Step 4, the value.
         value = None if op == "remove" else self.read(target, sent)
+        if op != "remove" and "readOnly" in attribute.marks:
+            self.check_read_only(resource, target, sent)
         if chosen is not None and not any(chosen) and op != "remove":
             return self.create(resource, target, operation, value)
         # Step 5, the change at the end of the path.
@@ -3186,11 +3188,47 @@ class Patch:
         return update(resource, target.chain, change)
 
     def is_shown(self, resource: Resource, chain: Chain, value: Any) -> bool:
-        """Return whether a resource shows this value; unassigned equals unassigned."""
+        """Return whether a resource shows this value; unassigned equals unassigned.
+
+        Of a complex value the sub-attributes that it names are compared.
+        """
+        subs = chain[-1].attributes
+        if isinstance(value, dict) and subs and not chain[-1].multi_valued:
+            return all(
+                lower(name) in subs
+                and self.is_shown(resource, (*chain, subs[lower(name)]), item)
+                for name, item in value.items()
+            )
         shown = values_at(self.complete(resource, {chain[0].name: None}), chain)
         if is_unassigned(value):
             return not shown
         return shown == (value if isinstance(value, list) else [value])
+
+    def check_read_only(self, resource: Resource, target: Target, sent: Any) -> None:
+        """Refuse a readOnly sub-attribute in a value, unless its value is shown.
+
+        Of many values, each may be what any element shows.
+        """
+        chain = (*target.chain, *target.below)
+        subs = chain[-1].attributes
+        known: dict[Chain, set[bytes]] = {}
+        items = [item for item in listed(sent) if isinstance(item, dict)]
+        for name, value in (pair for item in items for pair in item.items()):
+            sub = subs.get(lower(name))
+            if not sub or sub.mutability != "readOnly" or sub.computed:
+                continue
+            place = (*chain, sub)
+            if not chain[-1].multi_valued:
+                same = self.is_shown(resource, place, value)
+            else:
+                if place not in known:
+                    full = self.complete(resource, {chain[0].name: None})
+                    known[place] = set(map(encode, values_at(full, place)))
+                same = is_unassigned(value) or known[place].issuperset(
+                    map(encode, listed(value))
+                )
+            if not same:
+                raise read_only(sub)
 
     def read(self, target: Target, sent: Any) -> Any:
         """Return the value of an operation as it is stored; see `read_value`."""

@@ -640,8 +640,6 @@ def within_object(world: World, chain: Chain, operation: Document) -> Document |
     above = chain[-2]
     if above.get("multiValued") or refers(above):
         return None
-    if any(x.get("mutability") == "readOnly" for x in chain):  # is dropped there
-        return None
     if any(x.get("multiValued") for x in chain[:-1]):
         return None
     value = {chain[-1]["name"]: operation["value"]}

@@ -684,13 +684,70 @@ OWN: list[tuple[dict[str, Any], Any]] = [  # an operation; what is there after i
     (op("remove", "keys.uses", ["X"]), [{"value": "a", "uses": ["y"]}, {"value": "b"}]),
     (op("remove", "keys", [{"uses": ["y", "x"]}]), [SPARE]),
     (op("remove", "keys", [{"value": "a", "serial": "5"}]), None),
-    (op("replace", 'keys[value eq "a"]', {"serial": "5"}), None),
-    (op("replace", "keys", [{"serial": "5"}, {}]), None),
+    (op("replace", 'keys[value eq "a"]', {"serial": None}), None),
+    (op("replace", "keys", [{"serial": None}, {}]), None),
     (op("replace", "keys", [None]), None),
     (op("add", "keys", [{"value": "A", "uses": ["Y", "x"]}]), None),
     (op("replace", 'keys[value eq "a"].uses', []), [{"value": "a"}, SPARE]),
     (op("replace", "keys.uses", ["z"]), [{"value": x, "uses": ["z"]} for x in "ab"]),
 ]
+
+
+BOX = attribute(
+    "box",
+    "complex",
+    subAttributes=[attribute("serial", mutability="readOnly"), attribute("a")],
+)
+FIXED = attribute(
+    "fixed",
+    "complex",
+    mutability="readOnly",
+    subAttributes=[attribute("serial"), attribute("a")],
+)
+
+
+@pytest.mark.parametrize("name", ["add", "replace"])
+def test_read_only_within_complex_values(
+    make_client: Callable[..., Client], name: str
+) -> None:
+    """Another value than is shown is refused by path and within (§3.5.2).
+
+    "A client MUST NOT modify an attribute that has mutability "readOnly"", and
+    "unassigned" and null are equivalent (RFC 7643 §2.5).
+    """
+    client = serve_items(make_client, KEYS, BOX, FIXED)
+    path = item(client, keys=[{"value": "a"}], box={"a": "1"})
+    before = client.get(path)
+    sent = {"serial": "5"}
+    for operation in (
+        op(name, "box.serial", "5"),
+        op(name, "box", sent),
+        op(name, "box", {"a": "2", "SERIAL": "5"}),
+        op(name, value={"box": sent}),
+        op(name, "keys", [{"value": "b"} | sent]),
+        op(name, "keys", sent),
+        op(name, 'keys[value eq "a"]', sent),
+        op(name, 'keys[value eq "a"].serial', "5"),
+        op(name, "fixed", sent),
+        op(name, "fixed", {"a": None} | sent),
+        op(name, value={"fixed": sent}),
+    ):
+        detail = assert_error(client.patch(path, operation), 400, "mutability")
+        assert "readOnly" in detail
+        assert client.get(path).json == before.json
+    for operation in (
+        op(name, "box.serial", None),
+        op(name, "box", {"serial": None}),
+        op(name, "box", {"serial": None, "a": "1"}),
+        op(name, "keys", [{"value": "a", "serial": None}]),
+        op(name, "fixed.serial", None),
+        op(name, "fixed", {"serial": None}),
+        op(name, value={"fixed": {"serial": None, "a": None}}),
+    ):
+        assert client.patch(path, operation).status == 200, operation
+        assert client.get(path).json == before.json
+    whole = {"schemas": [ITEM], "box": {"a": "1"} | sent, "keys": [{"value": "a"}]}
+    assert client.put(path, whole).status == 200  # there it is ignored (§3.5.1)
 
 
 @pytest.mark.parametrize(("operation", "after"), OWN, ids=lambda row: str(row)[:60])
