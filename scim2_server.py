@@ -1390,6 +1390,8 @@ def read_number(
     """Return a decimal or an integer (RFC 7643 §2.3.3, §2.3.4).
 
     A filter compares an integer with any number, and has its own `error`.
+    Choice: it is one that a double can hold, as RFC 8259 §6 says of interoperable
+    ones; RFC 7643 sets no limit.
     """
     whole = attribute.type == "integer" and error is InvalidValueException
     allowed = int if whole else (int, float)
@@ -1398,11 +1400,12 @@ def read_number(
         number = json.loads(value)
     if isinstance(number, bool) or not isinstance(number, allowed):
         raise wrong_type(attribute, value, error)
-    if attribute.type == "decimal" and abs(number) > sys.float_info.max:
-        raise wrong_type(attribute, value, error)
+    if abs(number) > sys.float_info.max:
+        raise error(
+            detail=f"'{attribute.path}' must be a number that a double can hold, "
+            f"not {shown(attribute, value)}."
+        )
     if number is not value:
-        if abs(number) == math.inf:
-            raise wrong_type(attribute, value, error)
         where = f"{attribute.path}: {shown(attribute, value)!r}"
         gate.meet("number-as-string", where, error)
     return number

@@ -716,15 +716,29 @@ def test_what_is_named_is_shown_beside_its_parent(
 
 @pytest.mark.parametrize("digits", [309, 400])
 @pytest.mark.parametrize("tolerance", ["strict", "standard", "lenient"])
-def test_a_decimal_beyond_a_double(
-    make_client: MakeClient, digits: int, tolerance: str
+@pytest.mark.parametrize("attribute", ["weight", "ports"])
+def test_a_number_beyond_a_double(
+    make_client: MakeClient, attribute: str, digits: int, tolerance: str
 ) -> None:
-    """An integer that no double can hold is not a decimal here (§2.3.3)."""
+    """One that no double can hold is refused, decimal or integer (§2.3.3, §2.3.4)."""
     client = make_client(
         schemas=SCHEMAS, resource_types=RESOURCE_TYPES, tolerance=tolerance
     )
-    refused = device(client, {"serial": "n", "weight": 10**digits})
-    assert_error(refused, 400, "invalidValue")
+    old = device(client, {"serial": "o", "weight": 1, "ports": 10**308})
+    path = f"/Devices/{old['id']}"
+    value = 10**digits
+    sent = {"serial": "n", attribute: value}
+    operation = {"op": "replace", "path": attribute, "value": value}
+    for reply in (
+        device(client, sent),
+        client.patch(path, operation),
+        client.patch(path, {"op": "add", "value": {attribute: value}}),
+        client.get("/Devices", filter=f"{attribute} eq {value}"),
+    ):
+        assert reply.status == 400
+        assert "a number that a double can hold" in reply["detail"]
+    assert_error(device(client, sent), 400, "invalidValue")
+    assert client.get(path)["ports"] == 10**308
 
 
 def test_a_required_extension(make_client: MakeClient) -> None:
