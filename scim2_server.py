@@ -3671,12 +3671,17 @@ def keep_immutable(
 
 
 Names = dict[str, "Names | None"]
-"""Attributes by name: None for the whole of one, else its sub-attributes."""
+"""Attributes by name: None for a whole attribute, or its named sub-attributes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What a request wants to see: `attributes`, `excludedAttributes`, or neither."""
+    """The `attributes` or `excludedAttributes` of a request, or neither.
+
+    >>> user = create_app().provider.types["User"]
+    >>> Selection(attributes=("userName",)).find(user).names
+    {'userName': None, 'schemas': None, 'id': None}
+    """
 
     attributes: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
@@ -3685,15 +3690,15 @@ class Selection:
         return bool(self.attributes or self.excluded)
 
     def find(self, type: ResourceType) -> Found:
-        """Find in a resource type what is named; short selections are cached."""
+        """Resolve the names in a resource type; short selections are cached."""
         size = sum(map(len, self.attributes + self.excluded))
         find = find_names if size <= MAX_NAME else find_names.__wrapped__
         return find(self, type)
 
     def check(self, types: Sequence[ResourceType], gate: Gate) -> None:
-        """Meet the deviations in the names, before anything is written.
+        """Report deviations in the names to the gate, before anything is written.
 
-        Raises InvalidValueException for what the gate refuses.
+        Raises InvalidValueException for a deviation that the gate rejects.
         """
         found = [self.find(type) for type in types]
         for each in found:
@@ -3702,23 +3707,23 @@ class Selection:
         for name in found[0].unknown:
             if all(name in each.unknown for each in found):
                 gate.meet("unknown-selection", unknown_name(name, types[0]))
-                break  # one example will do
+                break  # one example is enough
 
 
 class Found(NamedTuple):
-    """What a selection names in a resource type, and what is wrong with its names."""
+    """The attributes of a type that a selection names, and the errors in it."""
 
     names: Names
-    met: dict[str, str]  # the first example by code
+    met: dict[str, str]  # deviations: the first example of each code
     unknown: dict[str, None]
 
 
 @lru_cache(maxsize=256)  # clients name the same attributes in every request
 def find_names(selection: Selection, type: ResourceType) -> Found:
-    """Find what a selection names in a resource type.
+    """Resolve the names of a selection in a resource type.
 
-    What is always returned is among the attributes that are shown, and not among those
-    that are not.
+    Attributes that are "returned": "always" are added to `attributes`, and left out of
+    `excludedAttributes` (RFC 7644 §3.4.2.5).
     """
     names, met, unknown = found = Found({}, {}, {})
     for text in selection.attributes or selection.excluded:
@@ -3744,7 +3749,7 @@ def find_names(selection: Selection, type: ResourceType) -> Found:
 
 
 def include_name(names: Names, chain: Chain) -> None:
-    """Add a chain, without the sub-attributes that must be named themselves."""
+    """Add a chain, without sub-attributes that are "returned": "request"."""
     if not (chain[-1].is_complex and "request" in chain[-1].marks):
         return add_name(names, chain)
     for each in chain[-1].attributes.values():
@@ -3763,22 +3768,28 @@ def add_name(names: Names, chain: Chain) -> None:
 
 
 def read_selection(attributes: Sequence[str], excluded: Sequence[str]) -> Selection:
-    """Answer what `attributes` and `excludedAttributes` ask for.
+    """Validate `attributes` and `excludedAttributes`.
 
-    Both at once are refused: they are "mutually exclusive" (RFC 7644 §3.9).
+    A request with both is rejected: they are "mutually exclusive" (RFC 7644 §3.9).
 
     Raises StatusException, 400.
     """
     if attributes and excluded:
         raise StatusException(
-            400, "'attributes' and 'excludedAttributes' exclude each other (§3.9)."
+            400,
+            "The request has both 'attributes' and 'excludedAttributes': "
+            "send one of them (RFC 7644 §3.9).",
         )
+    parameter = "attributes" if attributes else "excludedAttributes"
     if len(attributes or excluded) > MAX_ATTRIBUTES:
-        raise StatusException(400, f"More than {MAX_ATTRIBUTES} names are too many.")
+        raise StatusException(
+            400, f"'{parameter}' has too many names: send at most {MAX_ATTRIBUTES}."
+        )
     for name in attributes or excluded:
         if len(name) > MAX_NAME:
             raise InvalidValueException(
-                detail=f"A name has {len(name)} characters: {MAX_NAME} are the limit."
+                detail=f"A name in '{parameter}' has {len(name)} characters: "
+                f"send at most {MAX_NAME}."
             )
     return Selection(tuple(attributes), tuple(excluded))
 
@@ -3790,11 +3801,12 @@ def represent(
     names: Names,
     written: Iterable[Written] = (),
 ) -> Resource:
-    """Answer what is shown of a resource (RFC 7644 §3.9, RFC 7643 §7 "returned").
+    """Return a resource as a reply shows it (RFC 7644 §3.9, RFC 7643 §7 "returned").
 
-    `returned` decides: always; request, when it is named in `attributes` or was written
-    by this request; default, unless others are named or it is excluded. What is never
-    returned is not even stored.
+    An attribute that is "returned": "always" is included. One that is "request" is
+    included if `attributes` names it or if this request wrote it. One that is "default"
+    is included unless `attributes` names others or `excludedAttributes` names it. One
+    that is "never" is not even stored.
     """
     if selection.attributes:
         return include(type.attributes, resource, names)
@@ -3807,7 +3819,7 @@ def represent(
 def add_written(
     names: Names, attributes: Mapping[str, Attribute], chain: Chain, value: Any
 ) -> None:
-    """Add to a tree of names the attribute at a chain, and those in its value."""
+    """Add the attribute at a chain, and those in its value, to a tree of names."""
     for attribute in chain:
         names, attributes = names_below(names, attribute), attribute.attributes
     for each in value if isinstance(value, list) else [value]:
@@ -3818,7 +3830,7 @@ def add_written(
 
 
 def names_below(names: Names, attribute: Attribute) -> Names:
-    """Return the tree of names below an attribute, which is added if it is missing."""
+    """Return the tree of names below an attribute; add it if it is missing."""
     found = names.setdefault(attribute.name, {})
     return {} if found is None else found
 
@@ -3826,7 +3838,7 @@ def names_below(names: Names, attribute: Attribute) -> Names:
 def include(
     attributes: Mapping[str, Attribute], value: Resource, names: Names
 ) -> Resource:
-    """Answer of an object only what is named."""
+    """Return the object reduced to the named attributes."""
     result: Resource = {}
     for name, item in value.items():
         if name not in names:
@@ -3847,7 +3859,7 @@ def exclude(
     names: Names,
     written: Names,
 ) -> Resource:
-    """Answer of an object all but what is named, or comes on request only."""
+    """Return the object without the named attributes and unwritten "request" ones."""
     result: Resource = {}
     for name, item in value.items():
         attribute = attributes[name.lower()]
@@ -3868,7 +3880,7 @@ def exclude(
 def each_of(
     attribute: Attribute, value: Any, show: Callable[[Resource], Resource]
 ) -> Any:
-    """Answer what is shown of a complex value, or of each of its elements."""
+    """Apply `show` to a complex value, or to each element, and drop empty elements."""
     if attribute.multi_valued:
         return [part for part in map(show, value) if part]
     return show(value)
