@@ -1317,6 +1317,7 @@ def read_object(
     """
     result: Resource = {}
     plain = attributes.plain
+    first: dict[str, str] = {}  # how names were spelled, once that is asked
     for name, item in value.items():
         if item.__class__ is str and name in plain and name not in result:
             result[plain[name]] = item  # one name in memory for all resources
@@ -1328,7 +1329,10 @@ def read_object(
         if attribute.mutability == "readOnly" or attribute.computed:
             continue
         if attribute.name in result:
-            gate.meet("duplicate-json-key", f"{attribute.path} and {clip_name(name)}")
+            first = first or {lower(each): each for each in reversed([*value])}
+            both = f"{clip_name(first[lower(name)])} and {clip_name(name)}"
+            within = f"{clip_name(path)}: " if path else ""
+            gate.meet("duplicate-json-key", within + both)
         item = read_value(attribute, item, gate, patch)
         if not is_unassigned(item) or (item is None and patch):
             result[attribute.name] = item
@@ -1457,9 +1461,10 @@ def wrong_type(
     error: type[SCIMException] = InvalidValueException,
 ) -> SCIMException:
     """Build the error of a value that is not of the attribute's type."""
+    quoted = shown(attribute, value)
+    quoted = f'"{quoted}"' if isinstance(value, str) else quoted
     return error(
-        detail=f"'{attribute.path}' must be {SPELT[attribute.type]}, "
-        f"not {shown(attribute, value)}."
+        detail=f"'{attribute.path}' must be {SPELT[attribute.type]}, not {quoted}."
     )
 
 

@@ -18,6 +18,8 @@ from conftest import (
     assert_error,
 )
 
+from scim2_server import create_app
+
 MakeClient = Callable[..., Client]
 INTERNALS = (
     "Traceback",
@@ -333,3 +335,27 @@ def test_messages_of_the_wrong_shape(client: Client, path: str, body: Any) -> No
     assert reply.status == 400, reply.content
     assert_plain(reply, 400, reply.json.get("scimType"))
     assert client.get("/Groups")["totalResults"] == 0
+
+
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [
+        ({"name": "x"}, "'name' must be an object, not \"x\"."),
+        ({"active": "no"}, "'active' must be true or false, not \"no\"."),
+        ({"active": ""}, "'active' must be true or false, not \"\"."),
+        ({"active": 5}, "'active' must be true or false, not 5."),
+        ({"userName": "x", "username": "y"}, "userName and username"),
+        ({"username": "x", "userName": "y"}, "username and userName"),
+        (
+            {"name": {"familyname": "x", "familyName": "y"}},
+            "name: familyname and familyName",
+        ),
+    ],
+)
+def test_details_show_what_was_sent(sent: dict[str, Any], shown: str) -> None:
+    """Strings are in quotes, so that an empty one is seen, and names as they came."""
+    client = Client(create_app(tolerance="strict"))
+    body = {"schemas": [USER], **sent}
+    if "username" not in sent:
+        body["userName"] = "ann"
+    assert shown in client.post("/Users", body)["detail"]
