@@ -177,13 +177,13 @@ Resource = dict[str, Any]
 
 # === 1. Errors (RFC 7644 §3.12): StatusException, error_body ===
 #
-# An error is raised as one of scim2-models' exceptions: the class is the scimType, and
-# `detail` tells the author of a client what to fix. One place, `Application.answer`,
-# turns exceptions into replies.
+# Errors are raised as exceptions of scim2-models. The class determines the status and
+# the scimType; `detail` tells the author of a client what to fix.
+# `Application.answer` turns every exception into a reply.
 
 
 class StatusException(SCIMException):
-    """An HTTP status that no exception of scim2-models has, or not without scimType."""
+    """An error whose status has no exception in scim2-models without a scimType."""
 
     def __init__(
         self, status: int, detail: str, headers: Iterable[tuple[str, str]] = ()
@@ -202,10 +202,11 @@ class SensitiveException(scim2_models.SensitiveException):
 
 
 def error_body(error: SCIMException) -> Resource:
-    """Answer the JSON of an error (RFC 7644 §3.12).
+    """Return the JSON of an error (RFC 7644 §3.12).
 
-    >>> error_body(NotFoundException(detail="There is no user 5."))["status"]
-    '404'
+    >>> body = error_body(InvalidPathException(detail="'nme' is not an attribute."))
+    >>> body["status"], body["scimType"], body["detail"]
+    ('400', 'invalidPath', "'nme' is not an attribute.")
     """
     body = {"schemas": [MESSAGES + "Error"], "status": str(error.status)}
     if error.scim_type:
@@ -217,9 +218,9 @@ CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def clip(value: object, length: int = 60) -> str:
-    """Return a value of a client's as a detail may quote it.
+    """Return a value from a request, shortened for an error detail.
 
-    What is in an object or an array is not told: a secret can be anywhere in it.
+    The content of an object or array is left out, because it can include a secret.
     """
     if value and isinstance(value, (dict, list)):
         return "{…}" if isinstance(value, dict) else "[…]"
@@ -231,7 +232,7 @@ def clip(value: object, length: int = 60) -> str:
 
 
 def clip_name(name: str, length: int = 60) -> str:
-    """Return a name as a detail may quote it: up to what can begin a value.
+    """Return a name for an error detail, cut where a value could begin.
 
     >>> clip_name('emails[type eq "work"]')
     'emails'
@@ -246,7 +247,7 @@ CREDENTIALS = re.compile(
 
 
 def clip_path(path: str) -> str:
-    """Return a path to quote, without the query and userinfo that can be in it.
+    """Return a path for an error detail, without query and userinfo.
 
     >>> clip_path("/Users?access_token=5")
     '/Users…'
@@ -255,7 +256,7 @@ def clip_path(path: str) -> str:
 
 
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
-    """Return a hint at the name that was meant, or nothing."""
+    """Return a hint with the most similar known name, or an empty string."""
     by_lower = {each.lower(): each for each in known}
     found = difflib.get_close_matches(name.lower()[:100], by_lower, 1, cutoff)
     return f" (did you mean '{by_lower[found[0]]}'?)" if found else ""
