@@ -4918,6 +4918,12 @@ def mask(content: bytes, key: bytes, tag: bytes) -> bytes:
 
 
 # === 14. Queries (RFC 7644 §3.4.2, §3.4.3): query_resources ===
+#
+# A page with a cursor (RFC 9865 §2), of three users:
+#   GET /Users?sortBy=userName&count=2&cursor=
+#   {"totalResults": 3, "itemsPerPage": 2, "nextCursor": "BgpO...", "Resources": [...]}
+#   GET /Users?sortBy=userName&count=2&cursor=BgpO...
+#   {"totalResults": 3, "itemsPerPage": 1, "previousCursor": "9sXc...", ...}
 
 
 @dataclass(frozen=True, slots=True)
@@ -4940,7 +4946,7 @@ SEARCH_MEMBERS = (
 
 
 def read_query(sent: Mapping[str, Any], provider: Provider, gate: Gate) -> Query:
-    """Answer a query from URL parameters, or from the members of a SearchRequest.
+    """Return the query of URL parameters, or of the members of a SearchRequest.
 
     In a URL numbers are text and lists have commas (RFC 7644 §3.4.2, §3.9).
 
@@ -4950,18 +4956,24 @@ def read_query(sent: Mapping[str, Any], provider: Provider, gate: Gate) -> Query
     order = (read_text(sent, "sortOrder") if sorts else None) or "ascending"
     if order.lower() not in ("ascending", "descending"):
         raise InvalidValueException(
-            detail=f"'sortOrder' is ascending or descending, not '{clip_name(order)}'."
+            detail=f"'sortOrder' is not valid: '{clip_name(order)}'. Send ascending or "
+            "descending."
         )
     filter = read_text(sent, "filter")
     if filter is not None and not provider.supports("filter"):
-        raise NotImplementedException(detail="Filters are not supported (RFC 7643 §5).")
+        raise NotImplementedException(
+            detail="'filter' is not supported (RFC 7643 §5): see "
+            "/ServiceProviderConfig."
+        )
     cursor = read_text(sent, "cursor")
     paging = provider.configuration["pagination"]
     if cursor is not None and not paging["cursor"]:
-        raise InvalidCursorException(detail="Cursors are not supported (RFC 9865 §4).")
+        raise InvalidCursorException(
+            detail="'cursor' is not supported (RFC 9865 §4): send 'startIndex'."
+        )
     if cursor is None and "startIndex" in sent and not paging["index"]:
         raise InvalidValueException(
-            detail="'startIndex' is not supported, only cursors are (RFC 9865 §4)."
+            detail="'startIndex' is not supported (RFC 9865 §4): send 'cursor'."
         )
     if cursor is None and "startIndex" not in sent:
         cursor = "" if paging["defaultPaginationMethod"] == "cursor" else None
@@ -4986,17 +4998,19 @@ def read_query(sent: Mapping[str, Any], provider: Provider, gate: Gate) -> Query
 
 
 def read_text(sent: Mapping[str, Any], name: str) -> str | None:
-    """Answer a parameter that is a string."""
+    """Return a parameter that is a string."""
     value = sent.get(name)
     if value is None or isinstance(value, str):
         return value
-    raise InvalidSyntaxException(detail=f"'{name}' must be a string: {clip(value)}.")
+    raise InvalidSyntaxException(
+        detail=f"'{name}' is not a string: {clip(value)}. Send a string."
+    )
 
 
 class Parameters(dict[str, str]):
-    """The parameters of a URL, where everything is text.
+    """The parameters of a URL, whose values are all text.
 
-    Choice: lists that come in parts are joined, else the last of two values holds.
+    Choice: repeated lists are joined; of other repeated parameters the last one counts.
     """
 
     def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
@@ -5016,13 +5030,15 @@ def read_integer(sent: Mapping[str, Any], name: str, gate: Gate) -> int | None:
     value = sent.get(name)
     if isinstance(sent, Parameters) and value is not None:
         if match := re.fullmatch(r"(-?)0*([0-9]+)", value):
-            return int(match[1] + match[2][:20])  # more digits are as large as any
+            return int(match[1] + match[2][:20])  # more digits change nothing
     elif value is None or (isinstance(value, int) and not isinstance(value, bool)):
         return value
     elif isinstance(value, str) and re.fullmatch(r"0|-?[1-9][0-9]{0,19}", value):
         gate.meet("number-as-string", f"{name}: {value!r}")
         return int(value)
-    raise InvalidValueException(detail=f"'{name}' must be an integer: '{clip(value)}'.")
+    raise InvalidValueException(
+        detail=f"'{name}' is not an integer: '{clip(value)}'. Send an integer."
+    )
 
 
 def read_names(sent: Mapping[str, Any], name: str, gate: Gate) -> list[str]:
@@ -5036,7 +5052,9 @@ def read_names(sent: Mapping[str, Any], name: str, gate: Gate) -> list[str]:
         value = value.split(",")
     if isinstance(value, list) and all(isinstance(each, str) for each in value):
         return [each for part in value if (each := part.strip())]
-    raise InvalidSyntaxException(detail=f"'{name}' must be an array of strings.")
+    raise InvalidSyntaxException(
+        detail=f"'{name}' is not an array of strings: send an array of strings."
+    )
 
 
 def query_resources(
@@ -5046,12 +5064,12 @@ def query_resources(
     base: str,
     gate: Gate,
 ) -> bytes:
-    """Answer a ListResponse, as JSON (RFC 7644 §3.4.2).
+    """Return a ListResponse, as JSON (RFC 7644 §3.4.2).
 
     Raises InvalidFilterException, InvalidValueException, SensitiveException (403), and
     for cursors InvalidCursorException, ExpiredCursorException, InvalidCountException.
     """
-    with directory.store.lock:  # a page reads resources that must agree
+    with directory.store.lock:  # a page must not mix two states of the store
         found = Matches(directory, types, query, base, gate)
         if query.cursor is None:
             page, position = found.page_by_index()
@@ -5075,7 +5093,7 @@ def query_resources(
 
 
 class Matches:
-    """The resources that a query matches, in their order."""
+    """The resources that match a query, in the order of the listing."""
 
     def __init__(
         self,
@@ -5096,7 +5114,7 @@ class Matches:
             self.resources.sort(key=one, reverse=query.descending)
 
     def matching(self, gate: Gate) -> list[Resource]:
-        """Answer what the filter matches, type by type, in the order of creation."""
+        """Return the matching resources, type by type, in the order of creation."""
         if self.query.filter is None:
             parts = [self.directory.select(each, None) for each in self.types]
             return [each for part in parts for each in part] if parts[1:] else parts[0]
@@ -5117,7 +5135,7 @@ class Matches:
         return found
 
     def unknown(self, gate: Gate) -> Unknown:
-        """Return what to do about a name in the filter that no schema declares.
+        """Return the function to call for an undeclared attribute in the filter.
 
         Over several types "the service provider SHALL treat the attribute as if there
         is no attribute value" (RFC 7644 §3.4.2.1).
@@ -5131,11 +5149,11 @@ class Matches:
         return meet
 
     def complete(self, type: ResourceType, resource: Resource) -> Resource:
-        """Answer a resource with what is computed."""
+        """Return a resource with its computed attributes."""
         return self.directory.complete(type, resource, self.base)
 
     def sort_keys(self, gate: Gate) -> dict[str, Callable[[Resource], Any]]:
-        """Answer what orders the resources of each type, by its name."""
+        """Return the sort key function of each type, by the name of the type."""
         keys: dict[str, Callable[[Resource], Any]] = {}
         if self.query.sort_by is None:
             return keys
@@ -5147,8 +5165,8 @@ class Matches:
     def sort_key(
         self, type: ResourceType, chain: Chain | None
     ) -> Callable[[Resource], Any]:
-        """Answer what orders the resources of one type."""
-        if chain is None:  # over several types: it has no value there
+        """Return the sort key function of one type."""
+        if chain is None:  # of several types, this one does not have the attribute
             return lambda resource: UNASSIGNED
         key = sort_key(chain)
         if any(each.computed for each in chain):
@@ -5156,17 +5174,17 @@ class Matches:
         return key
 
     def key(self, resource: Resource) -> Any:
-        """Answer what orders a resource."""
+        """Return the sort key of a resource."""
         return self.keys[resource["meta"]["resourceType"]](resource)
 
     def page_by_index(self) -> tuple[list[Resource], Resource]:
-        """Answer a page, and what tells its place (RFC 7644 §3.4.2.4)."""
+        """Return a page and its `startIndex` (RFC 7644 §3.4.2.4)."""
         start = self.query.start_index
         size = self.page_size(self.query.count)
         return self.resources[start - 1 : start - 1 + size], {"startIndex": start}
 
     def page_size(self, count: int | None) -> int:
-        """Answer how many resources a page has: a count above the limits is capped."""
+        """Return the size of a page; a count above the limits is capped."""
         configuration = self.directory.provider.configuration
         paging = configuration["pagination"]
         most: int = min(paging["maxPageSize"], configuration["filter"]["maxResults"])
@@ -5174,17 +5192,17 @@ class Matches:
         return min(wanted, most)
 
     def page_by_cursor(self) -> tuple[list[Resource], Resource]:
-        """Answer a page, and the cursors to its neighbours (RFC 9865 §2).
+        """Return a page, and the cursors of the next and previous one (RFC 9865 §2).
 
         Raises InvalidCursorException, ExpiredCursorException, InvalidCountException.
         """
         configuration = self.directory.provider.configuration
         most = configuration["pagination"]["maxPageSize"]
         count = self.query.count
-        if count is not None and count > most:  # below 0 is 0, as by index (Table 1)
+        if count is not None and count > most:  # below 0 is 0 (Table 1)
             raise InvalidCountException(
-                detail=f"With a cursor 'count' is 0 to {most}, not {clip(count, 20)} "
-                "(RFC 9865 §2.1)."
+                detail=f"'count' is too large for a cursor: {clip(count, 20)}. Send 0 "
+                f"to {most} (RFC 9865 §2.1)."
             )
         size = self.page_size(count)
         start, neighbours = 0, {}
@@ -5196,12 +5214,12 @@ class Matches:
             if cursor.backwards:
                 start, size = max(0, start - size), min(size, start)
                 if not size and self.resources and cursor.count:
-                    # All that came before is gone: next is what begins at this edge.
+                    # All earlier resources were deleted: the next page begins here.
                     type, position = cursor.position
                     edge = replace(cursor, position=(type, position - 1))
                     neighbours["nextCursor"] = self.seal(edge, backwards=False)
         page = self.resources[start : start + size]
-        # Choice: a count of 0 asks for no page, so there is none before or after it.
+        # Choice: a count of 0 asks only for totalResults, so there are no cursors.
         if page and start + len(page) < len(self.resources):
             neighbours["nextCursor"] = self.cursor_at(page[-1], backwards=False)
         if page and start > 0:
@@ -5213,27 +5231,28 @@ class Matches:
         return self.directory.provider.key
 
     def check_cursor(self, cursor: Cursor) -> Cursor:
-        """Check that a cursor is of this query, and of these days."""
+        """Raise an error unless a cursor belongs to this query and has not expired."""
         if cursor.query != self.digest():
             raise InvalidCursorException(
-                detail="The cursor belongs to another query: endpoint, filter, sorting "
-                "and attributes are those of the first page (RFC 9865 §2)."
+                detail="The cursor belongs to another query: send the endpoint, "
+                "filter, sorting and attributes of the first page (RFC 9865 §2)."
             )
         if cursor.count != self.page_size(self.query.count):
             raise InvalidCountException(
-                detail=f"'count' was {cursor.count} on the first page, and stays so "
-                "(RFC 9865 §2)."
+                detail="'count' differs from that of the first page: send "
+                f"{cursor.count} (RFC 9865 §2)."
             )
         provider = self.directory.provider
         timeout = provider.configuration["pagination"]["cursorTimeout"]
         if provider.clock().timestamp() - cursor.issued > timeout:
             raise ExpiredCursorException(
-                detail=f"The cursor is older than {timeout} seconds (RFC 9865 §2.1)."
+                detail=f"The cursor is older than {timeout} seconds: start again "
+                "with the first page (RFC 9865 §2.1)."
             )
         return cursor
 
     def digest(self) -> str:
-        """Answer what tells this query from any other."""
+        """Return a digest of all parameters except count and cursor."""
         query = self.query
         parts: list[Any] = [self.directory.name, [each.name for each in self.types]]
         parts += [query.filter, query.sort_by, query.descending]
@@ -5241,7 +5260,7 @@ class Matches:
         return hashlib.sha256(encode(parts)).hexdigest()[:32]
 
     def cursor_at(self, resource: Resource, backwards: bool) -> str:
-        """Answer the cursor to the page behind a resource, or before it."""
+        """Return the cursor of the page that follows or precedes a resource."""
         cursor = Cursor(
             query=self.digest(),
             count=self.page_size(self.query.count),
@@ -5253,20 +5272,20 @@ class Matches:
         return self.seal(cursor, backwards)
 
     def seal(self, cursor: Cursor, backwards: bool) -> str:
-        """Answer the cursor of this edge, in one direction, from now on."""
+        """Return the cursor as text, in one direction, issued now."""
         now = self.directory.provider.clock().timestamp()
         edge = replace(cursor, issued=now, backwards=backwards)
         return seal_cursor(edge, self.provider_key)
 
     def position(self, resource: Resource) -> tuple[int, int]:
-        """Answer where a resource stands among those with its sort key."""
+        """Return the position that orders resources with equal sort keys."""
         names = [each.name for each in self.types]
         name = resource["meta"]["resourceType"]
         type = self.directory.provider.types[name]
         return names.index(name), self.directory.store.position(type, resource["id"])
 
     def place_of(self, cursor: Cursor, size: int) -> int:
-        """Answer the index of the first resource at or behind the edge of a page."""
+        """Return the index of the first resource at or after the edge of a page."""
 
         def is_behind(place: int) -> bool:
             resource = self.resources[place]
