@@ -2933,6 +2933,10 @@ def read_operation(sent: Any, gate: Gate) -> Operation:
     names = ("op", "path", "value")
     members = read_members(sent, names, "an operation", gate)
     op = members.get("op")
+    if "op" not in members:
+        raise InvalidSyntaxException(
+            detail='\'op\' is missing: send "add", "remove" or "replace".'
+        )
     if not isinstance(op, str) or op.lower() not in OPERATIONS:
         raise InvalidSyntaxException(
             detail=f'\'op\' must be "add", "remove" or "replace", not {clip(op)!r}.'
@@ -3186,6 +3190,8 @@ class Patch:
             sent == "" and value is None
         )  # empty-clears, of many values by add too
         change = OPERATIONS["remove" if empties else op](self, value)
+        if target.below and op == "remove" and sent is not UNSET:
+            change, value = without(self.named(attribute, sent)), []
         if target.below:
             change = within(target.below, change)
         if chosen is not None:
@@ -3269,9 +3275,10 @@ class Patch:
         attribute = target.chain[-1]
         if target.filter is None:
             test = self.named(attribute, operation.value)
-        elif has_value:
+        elif has_value and not target.below:
             raise InvalidValueException(
-                detail="A remove with a value filter takes no 'value'."
+                detail="A remove with a value filter takes no 'value': send the "
+                "filter alone."
             )
         else:
             test = compile_filter(target.filter)
@@ -3296,8 +3303,8 @@ class Patch:
         """
         if not attribute.multi_valued:
             raise InvalidValueException(
-                detail=f"A remove of '{attribute.path}' takes no value "
-                f"{shown(attribute, sent)}."
+                detail=f"A remove of '{attribute.path}', which has one value, takes no "
+                f"'value' {shown(attribute, sent)}: send the path alone."
             )
         example = f"remove {attribute.path}, value: {shown(attribute, sent)}"
         self.gate.meet("remove-with-value", example)
@@ -3533,6 +3540,18 @@ def of_chosen(chosen: Iterable[bool], change: Change) -> Change:
         return kept if many else kept[0]
 
     return change_chosen
+
+
+def without(test: Predicate) -> Change:
+    """Return the change of a sub-attribute with many values, of which some go."""
+
+    def change(attribute: Attribute, old: Any) -> Any:
+        kept = [each for each in old or [] if not test({"value": each})]
+        if not kept:
+            return remove(attribute, old)
+        return old if kept == old else kept
+
+    return change
 
 
 def settle(attribute: Attribute, beside: list[Any], new: list[Any]) -> list[Any]:
@@ -5560,6 +5579,10 @@ class BulkJob:
         Raises InvalidSyntaxException, and NotFoundException for an unknown path.
         """
         method, path = members.get("method"), members.get("path")
+        if "method" not in members:
+            raise InvalidSyntaxException(
+                detail="'method' is missing: send POST, PUT, PATCH or DELETE."
+            )
         if method not in ("POST", "PUT", "PATCH", "DELETE"):
             raise InvalidSyntaxException(
                 detail=f"'method' is not valid: {clip(method)!r}. Send POST, PUT, "

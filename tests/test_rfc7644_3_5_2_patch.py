@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from conftest import ENTERPRISE, PATCH_OP, USER, Client, assert_error
+from conftest import BULK, ENTERPRISE, PATCH_OP, USER, Client, assert_error
 
 import scim2_server
 from scim2_server import Resource, ResourceType, Store
@@ -672,6 +672,7 @@ KEYS = attribute(
     ],
 )
 SPARE = {"value": "b", "uses": ["x"]}
+A_KEY = 'keys[value eq "a"].uses'
 OWN: list[tuple[dict[str, Any], Any]] = [  # an operation; what is there after it
     (op("add", 'tags[value eq "red"].value', "green"), ["green", "blue"]),
     (op("replace", 'tags[value eq "red"].value', "green"), ["green", "blue"]),
@@ -683,6 +684,10 @@ OWN: list[tuple[dict[str, Any], Any]] = [  # an operation; what is there after i
     (op("replace", 'tags[value eq "red"]', None), ["blue"]),
     (op("remove", "keys.uses", ["X"]), [{"value": "a", "uses": ["y"]}, {"value": "b"}]),
     (op("remove", "keys", [{"uses": ["y", "x"]}]), [SPARE]),
+    (op("remove", A_KEY, "X"), [{"value": "a", "uses": ["y"]}, SPARE]),
+    (op("remove", A_KEY, ["x", "y"]), [{"value": "a"}, SPARE]),
+    (op("remove", A_KEY, "z"), None),
+    (op("remove", 'keys[value eq "c"].uses', "x"), None),
     (op("remove", "keys", [{"value": "a", "serial": "5"}]), None),
     (op("replace", 'keys[value eq "a"]', {"serial": None}), None),
     (op("replace", "keys", [{"serial": None}, {}]), None),
@@ -693,6 +698,22 @@ OWN: list[tuple[dict[str, Any], Any]] = [  # an operation; what is there after i
 ]
 
 
+def test_what_a_refusal_says_to_send(client: Client) -> None:
+    """What is missing is said to be missing, and what to send instead."""
+    path = f"/Users/{client.user('ann', title='Dr')['id']}"
+    detail = assert_error(client.patch(path, {"path": "title"}), 400, "invalidSyntax")
+    assert "'op' is missing" in detail and '"remove"' in detail
+    detail = assert_error(client.patch(path, op("remove", "title", "x")), 400, INVALID)
+    assert "which has one value" in detail and "send the path alone" in detail
+    one = op("remove", 'emails[type eq "work"].value', "x")
+    detail = assert_error(client.patch(path, op("add", "emails", W), one), 400, INVALID)
+    assert "which has one value" in detail
+    job = {"schemas": [BULK], "Operations": [{"path": "/Users/1"}]}
+    (result,) = client.post("/Bulk", job)["Operations"]
+    assert "'method' is missing" in result["response"]["detail"]
+
+
+INVALID = "invalidValue"
 BOX = attribute(
     "box",
     "complex",
