@@ -8307,10 +8307,12 @@ def dump_directory(directory: Directory) -> list[Resource]:
         ]
 
 
-def load_resources(app: Application, dump: Any) -> None:
+def load_resources(app: Application, dump: Any, source: str = "resources") -> None:
     """Load what was dumped, ids, meta and all.
 
-    A list goes to every directory there is. Raises ValueError.
+    A list goes to every directory there is. `source` names the dump in warnings.
+
+    Raises ValueError.
     """
     if isinstance(dump, dict):
         if "" in app.directories:
@@ -8322,15 +8324,15 @@ def load_resources(app: Application, dump: Any) -> None:
                 if not app.dynamic:
                     raise ValueError(f"there is no tenant '{clip(name)}' to load")
                 app.add_directory(app.check_tenant(name))
-            load_directory(app.directories[name], resources)
+            load_directory(app.directories[name], resources, source)
         return
     if not app.directories:
         raise ValueError("a list of resources needs a tenant to go to")
     for directory in app.directories.values():
-        load_directory(directory, dump)
+        load_directory(directory, dump, source)
 
 
-def load_directory(directory: Directory, resources: Any) -> None:
+def load_directory(directory: Directory, resources: Any, source: str) -> None:
     """Load a list of resources into a directory."""
     if not isinstance(resources, list):
         raise ValueError(f"no list of resources, but {clip(resources)}")
@@ -8339,13 +8341,18 @@ def load_directory(directory: Directory, resources: Any) -> None:
             try:
                 check_depth(resource)
                 check_text(resource)
-                load_resource(directory, resource)
+                if changed := load_resource(directory, resource):
+                    what = "; ".join(changed)
+                    logger.warning("%s: resource %d: %s", source, number, what)
             except SCIMException as error:
                 raise ValueError(f"resource {number}: {error.detail}") from None
 
 
-def load_resource(directory: Directory, sent: Any) -> None:
-    """Load one resource. Raises InvalidValueException, UniquenessException."""
+def load_resource(directory: Directory, sent: Any) -> list[str]:
+    """Load one resource. Return what was dropped from it or replaced in it.
+
+    Raises InvalidValueException, UniquenessException.
+    """
     if not isinstance(sent, dict):
         raise InvalidValueException(detail=f"no object, but {clip(sent)}")
     meta: dict[str, Any] = sent["meta"] if isinstance(sent.get("meta"), dict) else {}
@@ -8365,7 +8372,11 @@ def load_resource(directory: Directory, sent: Any) -> None:
     )
     items = {name: x for name, x in sent.items() if name.lower() in writable}
     items.pop("schemas", None)
-    resource = read_object(writable, items, "", Gate(frozenset(DEVIATIONS)))
+    gate = Gate(frozenset(DEVIATIONS))
+    resource = read_object(writable, items, "", gate)
+    known = {*items, "schemas", "id", "meta"}
+    changed = [f"{clip(name)} was dropped" for name in sent if name not in known]
+    changed += [f"{example} ({code})" for code, example in gate.met.items()]
     check_required_within(type.marked["required"], resource, stored=True)
     check_models(type, resource)
     resource, secret = part_secrets(type, resource)
@@ -8375,6 +8386,11 @@ def load_resource(directory: Directory, sent: Any) -> None:
         name: meta[name] if instant(str(meta.get(name))) is not None else now
         for name in ("created", "lastModified")
     }
+    changed += [
+        f"meta.{name} is not a date and time, and was replaced"
+        for name in stamps
+        if name in meta and stamps[name] is not meta[name]
+    ]
     version = str(meta.get("version") or directory.new_version())
     if not directory.provider.note_version(version):
         version = directory.new_version()
@@ -8387,6 +8403,7 @@ def load_resource(directory: Directory, sent: Any) -> None:
     directory.store.write(type, resource)
     if secret:
         directory.store.keep_secrets(type, resource, secret)
+    return changed
 
 
 def find_type(
@@ -8751,7 +8768,7 @@ def start(arguments: argparse.Namespace) -> Server:
     load = arguments.load_resources
     app = create_app(**options)
     if load is not None:
-        named(load, load_resources, app, read_json_file(load))
+        named(load, load_resources, app, read_json_file(load), load)
     tls = read_certificate(arguments.certfile, arguments.keyfile)
     try:
         return Server(app, arguments.hostname, arguments.port, tls)

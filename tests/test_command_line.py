@@ -934,3 +934,14 @@ def test_one_member_in_two_spellings() -> None:
     schema = SCHEMA | {"attributes": [attribute | {"multivalued": False}]}
     with pytest.raises(ValueError, match="'multiValued' is given twice"):
         create_app(schemas=[schema], resource_types=[TYPE])
+
+
+def test_what_a_load_drops_is_named(tmp_path: Path) -> None:
+    """What is dropped or replaced while loading is one line for each resource."""
+    good = {"schemas": [USER], "userName": "ann"}
+    odd = {"userName": "bob", "foo": 1, "emails": "e", "meta": {"created": "bad"}}
+    dump = write(tmp_path / "all.json", [good, good | odd])
+    with serving(tmp_path, "--load-resources", dump) as process:
+        (line,) = process.stderr().splitlines()
+    assert "all.json: resource 2: " in line
+    assert all(each in line for each in ("foo", "emails", "meta.created"))
