@@ -8600,10 +8600,13 @@ def read_secret(text: str, option: str) -> str:
         try:
             secret = Path(text[1:]).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeError) as error:
-            raise ValueError(f"{where}: {error}") from None
+            reason = getattr(error, "strerror", None) or "is not UTF-8"
+            raise ValueError(f"{where}: {reason}") from None
     elif text.startswith("env:"):
         where = f"{option} {text}"
-        secret = os.environ.get(text[4:], "")
+        if text[4:] not in os.environ:
+            raise ValueError(f"{where} is not set")
+        secret = os.environ[text[4:]]
     if not secret:
         raise ValueError(f"{where} is empty: it would let everyone in")
     return secret
