@@ -4879,16 +4879,16 @@ def sharing_types(
 
 # === 13. Cursors (RFC 9865): seal_cursor, open_cursor ===
 #
-# A cursor holds the place of a page: the sort key and the position of the resource at
-# its edge, with a digest of the query that it belongs to and the time. Nothing is kept
-# here. Whoever exists throughout keeps their place, and so is on exactly one page.
+# A cursor holds the edge of a page: the sort key and the position of the first or last
+# resource on it, with a digest of the query and the time. The server stores nothing. A
+# resource that exists throughout the listing appears on exactly one page.
 
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """The edge of a page, on which side the next one lies, and whose it is."""
+    """The edge of a page, the direction of the other page, and the query of both."""
 
-    query: str  # a digest of all parameters but count and cursor
+    query: str  # a digest of all parameters except count and cursor
     count: int
     issued: float  # seconds since 1970
     key: SortKey
@@ -4897,10 +4897,14 @@ class Cursor:
 
 
 def seal_cursor(cursor: Cursor, key: bytes) -> str:
-    """Answer a cursor as text that only its maker can read or make (RFC 9865 §5).
+    """Return a cursor as text that only this server can read or make (RFC 9865 §5).
 
-    It is the synthetic-IV construction (as in RFC 5297), of HMAC-SHA-256 for the tag
-    and SHAKE-256 for the key stream, in base64url: unreserved characters only.
+    This is the synthetic-IV construction (as in RFC 5297), with HMAC-SHA-256 for the
+    tag and SHAKE-256 for the key stream, in base64url: unreserved characters only.
+
+    >>> cursor = Cursor("digest", 2, 0.0, (False, False, "ann"), (0, 7), False)
+    >>> open_cursor(seal_cursor(cursor, b"key"), b"key").key
+    (False, False, 'ann')
     """
     fields = (getattr(cursor, name) for name in Cursor.__slots__)
     content = encode(list(fields))
@@ -4910,12 +4914,13 @@ def seal_cursor(cursor: Cursor, key: bytes) -> str:
 
 
 def open_cursor(text: str, key: bytes) -> Cursor:
-    """Answer what a cursor holds.
+    """Return the cursor that a text holds.
 
-    Raises InvalidCursorException for one that was not made here.
+    Raises InvalidCursorException unless it was made with this key.
     """
     broken = InvalidCursorException(
-        detail=f"The cursor '{clip(text, 20)}' is not of this server (RFC 9865 §2.1)."
+        detail=f"The cursor '{clip(text, 20)}' is not valid: send the nextCursor or "
+        "previousCursor of a page unchanged (RFC 9865 §2.1)."
     )
     try:
         whole = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
@@ -4931,7 +4936,7 @@ def open_cursor(text: str, key: bytes) -> Cursor:
 
 
 def mask(content: bytes, key: bytes, tag: bytes) -> bytes:
-    """Cover or uncover bytes with the key stream of this tag."""
+    """Encrypt or decrypt bytes: XOR them with the key stream of this tag."""
     stream = hashlib.shake_256(b"cursor" + key + tag).digest(len(content))
     return bytes(map(operator.xor, content, stream))
 
@@ -5776,12 +5781,17 @@ AUTHENTICATION_SCHEMES = {
 
 
 def read_configuration(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Answer the service provider configuration: the default, with what is given.
+    """Return the service provider configuration: the default with the given settings.
 
-    What it says is law: each part of this file asks it. Raises ValueError.
+    It is what /ServiceProviderConfig shows and what the server does.
+
+    Raises ValueError.
+
+    >>> read_configuration({"patch": {"supported": False}})["patch"]
+    {'supported': False}
     """
     if not isinstance(given, Mapping):
-        raise ValueError(f"no JSON object, but {clip(given)}")
+        raise ValueError(f"it is not a JSON object: {clip(given)}")
     check_spelling_of_settings(given)
     merged: dict[str, Any] = {}
     for name, default in CONFIGURATION.items():
@@ -5805,7 +5815,7 @@ def read_configuration(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_spelling_of_settings(given: Mapping[str, Any]) -> None:
-    """Check that no setting is misspelt. Raises ValueError with the nearest one."""
+    """Raise ValueError for a misspelt setting, naming the nearest one."""
     fields = scim2_models.ServiceProviderConfig.model_fields.values()
     names = [str(each.serialization_alias) for each in fields]
     inner = [(f"{name}.", x, given.get(name)) for name, x in CONFIGURATION.items()]
@@ -5816,13 +5826,17 @@ def check_spelling_of_settings(given: Mapping[str, Any]) -> None:
 
 
 def check_pagination(paging: dict[str, Any], given: Mapping[str, Any]) -> None:
-    """Check that the pagination makes sense (RFC 9865 §4). Raises ValueError."""
+    """Raise ValueError if the pagination contradicts itself (RFC 9865 §4).
+
+    Defaults that were not given are adapted to the settings that were.
+    """
     if not paging["index"] and "defaultPaginationMethod" not in given:
         paging["defaultPaginationMethod"] = "cursor"
     if not paging[paging["defaultPaginationMethod"]]:
         method = paging["defaultPaginationMethod"]
         raise ValueError(
-            f"'pagination.defaultPaginationMethod' is {method}, which is switched off"
+            f"'pagination.defaultPaginationMethod' is {method}, but "
+            f"'pagination.{method}' is false"
         )
     if "defaultPageSize" not in given:
         paging["defaultPageSize"] = min(
@@ -5836,12 +5850,12 @@ def check_pagination(paging: dict[str, Any], given: Mapping[str, Any]) -> None:
 
 
 def check_setting(name: str, value: Any, known: Any) -> None:
-    """Check that a setting is of the kind that the default is. Raises ValueError."""
+    """Raise ValueError unless a setting has the type of its default."""
     if isinstance(known, bool):
         right, kind = isinstance(value, bool), "true or false"
     elif isinstance(known, int):
         right = isinstance(value, int) and not isinstance(value, bool) and value > 0
-        kind = "an integer from 1 on"
+        kind = "an integer of 1 or more"
     else:
         right, kind = value in ("index", "cursor"), '"index" or "cursor"'
     if not right:
@@ -5853,7 +5867,7 @@ def discovery_documents(
     schemas: Iterable[Mapping[str, Any]],
     types: Iterable[Mapping[str, Any]],
 ) -> dict[str, dict[str, Resource]]:
-    """Answer the documents of each discovery endpoint, by endpoint and by id."""
+    """Return the documents of each discovery endpoint, by endpoint and by id."""
     return {
         "ServiceProviderConfig": {"": dict(configuration)},
         "ResourceTypes": {
@@ -5869,7 +5883,7 @@ def discovery_documents(
 
 
 def show_document(document: Resource, endpoint: str, id: str, base: str) -> Resource:
-    """Answer a discovery document with its `meta` (RFC 7643 §3.1)."""
+    """Return a discovery document with its `meta` (RFC 7643 §3.1)."""
     name = (
         endpoint.removesuffix("s") if endpoint != "ServiceProviderConfig" else endpoint
     )

@@ -363,7 +363,7 @@ REFUSED = [  # arguments, and what the line must name
     ("--tenant acme=", "acme=: give strict, standard, lenient or a FILE"),
     ("--base-url scim.example/v2", "'scim.example/v2' has no scheme"),
     ("--service-provider-config filtr.json", "'filtr' (did you mean 'filter'?)"),
-    ("--service-provider-config range.json", "must be an integer from 1 on"),
+    ("--service-provider-config range.json", "must be an integer of 1 or more"),
     ("--port 65536", "a port from 0 to 65535"),
     ("--max-body 0", "a number from 1 to"),
     ("--certfile broken.pem --keyfile missing.pem", "missing.pem: No such file"),
