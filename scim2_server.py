@@ -1892,6 +1892,9 @@ class Parser:
         elif match := self.take(BARE):
             if match[0] in LITERALS:
                 return LITERALS[match[0]]
+            if match[0].startswith("{"):
+                self.at = start
+                self.fail(VALUE)
             example = f"{clip_name(path)} {op} …, at column {start + 1}"
             self.gate.meet("unquoted-value", example, self.error)
             text = match[0] if match[1] is None else match[1]
@@ -2004,7 +2007,11 @@ def unknown_name(name: str, scope: Scope) -> str:
     within = f"{scope.path}." if isinstance(scope, Attribute) else ""
     known = [chain[-1].path for chain in walk(scope.attributes)]
     short = [x.removeprefix(within).rpartition(":")[2] for x in known]
-    hint = nearest(name.rpartition(":")[2], short)
+    if "[" in name:
+        return f"'{clip_name(name, 160)}' has a filter in brackets: send a name alone"
+    urns = (scope.schema.lower(),) if isinstance(scope, ResourceType) else ()
+    whole = name.lower() in urns  # the URN of a schema is not a name that is near one
+    hint = "" if whole else nearest(name.rpartition(":")[2], short, 0.7)
     inside = f" within '{scope.path}[…]'" if isinstance(scope, Attribute) else ""
     return f"No schema declares '{clip_name(name, 160)}'{hint}{inside}"
 
@@ -6750,10 +6757,11 @@ def handle(request: Request, segments: Sequence[str]) -> Reply:
     handlers = find_route(request, segments)
     if handlers is None:
         request.application.check_version(segments)
-        known = ", ".join(request.application.spelling.values())
+        names = request.application.spelling.values()
+        known, hint = ", ".join(names), nearest("".join(segments[:1]), names)
         raise NotFoundException(
             detail=f"There is nothing at '{clip_path('/'.join(segments))}'. "
-            f"The endpoints are {known} (RFC 7644 §3.2)."
+            f"The endpoints are {known} (RFC 7644 §3.2){hint}."
         )
     if handlers is not ROUTES[("Me",)]:
         return dispatch(request, segments, handlers)

@@ -359,3 +359,25 @@ def test_details_show_what_was_sent(sent: dict[str, Any], shown: str) -> None:
     if "username" not in sent:
         body["userName"] = "ann"
     assert shown in client.post("/Users", body)["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "status", "said", "hint"),
+    [
+        ("/usres", {}, 404, "(did you mean 'Users'?)", True),
+        ("/Users", {"attributes": 'emails[type eq "w"]'}, 400, "in brackets", False),
+        ("/Users", {"attributes": USER}, 400, "No schema declares", False),
+        ("/Users", {"filter": f"{USER} pr"}, 400, "No schema declares", False),
+        ("/Users", {"filter": "members pr"}, 400, "No schema declares", False),
+        ("/Users", {"filter": "usernam pr"}, 400, "(did you mean 'userName'?)", True),
+        ("/Users", {"filter": 'userName eq {"a":1}'}, 400, "found '{'", False),
+    ],
+)
+def test_hints(
+    path: str, query: dict[str, str], status: int, said: str, hint: bool
+) -> None:
+    """A hint names what may have been meant, never what was sent."""
+    reply = Client(create_app(tolerance="strict")).get(path, **query)
+    assert reply.status == status
+    assert said in reply["detail"]
+    assert ("did you mean" in reply["detail"]) is hint
