@@ -816,7 +816,10 @@ def compile_type(
         if urn.lower() in schemas:
             return schemas[urn.lower()]
         kind = document["name"]
-        raise ValueError(f"resource type '{kind}' needs schema {urn}: not served")
+        raise ValueError(
+            f"resource type '{kind}' needs schema {urn}, which is not served: add it "
+            "(--schema default adds the built-in ones)"
+        )
 
     core = schema(document["schema"])
     documents, extended = {"": core}, []

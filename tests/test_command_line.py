@@ -299,7 +299,7 @@ REFUSED = [  # arguments, and what the line must name
     ("--resource-type missing.json", "missing.json"),
     ("--resource-type broken.json", "broken.json"),
     ("--resource-type number.json", "number.json"),
-    ("--resource-type orphan.json", PRINTER),
+    ("--resource-type orphan.json", f"{PRINTER}, which is not served: add it"),
     ("--load-resources missing.json", "missing.json"),
     ("--load-resources broken.json", "broken.json"),
     ("--load-resources number.json", "number.json"),
