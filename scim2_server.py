@@ -183,7 +183,7 @@ Resource = dict[str, Any]
 
 
 class StatusException(SCIMException):
-    """An error whose status has no exception in scim2-models without a scimType."""
+    """An error without scimType, for statuses that scim2-models does not cover."""
 
     def __init__(
         self, status: int, detail: str, headers: Iterable[tuple[str, str]] = ()
@@ -264,28 +264,33 @@ def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
 
 # === 2. Deviations from the RFCs, and their one gate: DEVIATIONS, Gate ===
 #
-# Shipped identity providers send what the RFCs do not allow. The code that meets such a
-# departure calls `Gate.meet` with its code in this table: the gate records it, and the
-# reply says so in its `Scim-Deviation` header; or the gate refuses it with the scimType
-# of the table. Nothing else in this file is lenient.
+# Identity providers in use send requests that the RFCs do not allow. The code that
+# detects such a deviation calls `Gate.meet` with its code in this table. The gate
+# records it for the `Scim-Deviation` header of the reply, or rejects it with the
+# scimType of the table. Nothing else in this file is lenient. Entra ID sends:
+#
+#   {"op": "Replace", "path": "active", "value": "False"}
+#
+# By default the reply is 200 with `Scim-Deviation: op-case, boolean-as-string`. With
+# --tolerance strict it is 400.
 
 
 @dataclass(frozen=True, slots=True)
 class Deviation:
-    """A departure from the RFCs: what it is, who sends it, and what becomes of it."""
+    """A deviation from the RFCs: what it is, who sends it, and who accepts it."""
 
     code: str
     rfc: str
     sent_by: str
     accepted_from: str  # the least tolerance that accepts it
-    scim_type: str  # of the refusal, or its status if that has none
+    scim_type: str  # of the rejection, or its status if it has no scimType
     meaning: str
     send_instead: str
 
 
 TABLE = """
 op-case | RFC 7644 §3.5.2 | Entra ID | standard | invalidSyntax
-  | `op` is not spelt in lower case
+  | `op` is not in lower case
   | "add", "remove" or "replace"
 boolean-as-string | RFC 7643 §2.3.2 | Entra ID | standard | invalidValue
   | a boolean comes as a string
@@ -297,16 +302,16 @@ number-as-string | RFC 7643 §2.3.3, §2.3.4 | small connectors | lenient | inva
   | a number comes as a string
   | the number, without quotes
 value-format | RFC 7643 §2.3.7, §4.1 | many | standard | invalidValue
-  | a string does not have the form that the RFC gives it
-  | a value of that form
+  | a string is not in the format that the RFC requires
+  | a value in that format
 remove-with-value | RFC 7644 §3.5.2.2 | Entra ID, JumpCloud | standard | invalidValue
   | a remove names what to remove in `value`
   | a path with a filter, as in members[value eq "2819c223"]
 add-creates | RFC 7644 §3.5.2.1 | Entra ID | standard | noTarget
-  | an add whose value filter matches nothing makes the element it describes
+  | an add whose value filter matches nothing creates the element it describes
   | an add of the whole element to the attribute
 replace-creates | RFC 7644 §3.5.2.3 | Entra ID | lenient | noTarget
-  | a replace whose value filter matches nothing makes the element it describes
+  | a replace whose value filter matches nothing creates the element it describes
   | an add of the whole element to the attribute
 value-for-complex | RFC 7643 §2.3.8 | Entra ID | standard | invalidValue
   | a complex attribute comes as its bare value
@@ -333,7 +338,7 @@ unknown-filter-attribute | RFC 7644 §3.4.2.1 | scripts | lenient | invalidFilte
   | a filter names an attribute that no schema declares
   | an attribute that /Schemas lists
 unknown-schema | RFC 7643 §3 | Entra ID | standard | invalidSyntax
-  | a schema is named that is not one of the resource type's
+  | a request names a schema that the resource type does not have
   | only schemas that /ResourceTypes lists
 array-for-single | RFC 7643 §7 | Entra ID | standard | invalidValue
   | an operation gives a single-valued attribute an array of one
@@ -360,7 +365,7 @@ undeclared-extension | RFC 7643 §3 | scripts | standard | invalidSyntax
   | a resource has attributes of an extension that `schemas` does not name
   | the URN of the extension in `schemas`
 dangling-reference | RFC 7643 §2.3.7 | many | standard | invalidValue
-  | a reference names no resource that is served here
+  | a reference names a resource that does not exist on this server
   | the id of a resource that exists
 duplicate-json-key | RFC 7644 §3.8 | hand-made JSON | standard | invalidSyntax
   | one JSON object has the same key twice
@@ -375,7 +380,7 @@ repeated-parameter | RFC 7644 §3.4.2 | scripts | standard | invalidValue
   | a URL has the same parameter twice
   | each parameter once, with commas between the names of a list
 endpoint-case | RFC 7644 §3.2 | scripts, samples | standard | 404
-  | an endpoint is spelt in another case
+  | an endpoint is written in another case
   | the endpoint as RFC 7644 or /ResourceTypes spells it
 """
 DEVIATIONS = {
@@ -396,7 +401,7 @@ REFUSALS: dict[str, type[SCIMException]] = {
 def accepted_codes(
     tolerance: str, accept: Iterable[str] = (), refuse: Iterable[str] = ()
 ) -> frozenset[str]:
-    """Answer the codes that a tolerance accepts, with single ones turned on or off.
+    """Return the codes that a tolerance accepts, plus `accept` and minus `refuse`.
 
     Raises ValueError for an unknown tolerance or code, or a code in both.
     """
@@ -420,26 +425,32 @@ def accepted_codes(
 
 
 class Gate:
-    """What one request was accepted with in spite of the RFCs; refuses the rest."""
+    """The deviations of one request: tolerated ones are recorded, others rejected.
+
+    >>> gate = Gate(accepted_codes("standard"))
+    >>> gate.meet("op-case", "'Add'")
+    >>> gate.met
+    {'op-case': "'Add'"}
+    """
 
     __slots__ = ("accepted", "base", "met", "promised", "refused", "resolve_bulk_id")
 
     def __init__(self, accepted: frozenset[str] = frozenset(), base: str = "") -> None:
         self.accepted = accepted
-        self.base = base  # the URL below which the resources are
+        self.base = base  # the base URL of the resources
         self.met: dict[str, str] = {}  # code: the first example
         self.refused: dict[str, str] = {}
-        # In a bulk job (section 15): ids that will be there, and what answers them.
+        # In a bulk job (section 15): ids of resources to come, and the resolver.
         self.promised: set[str] = set()
         self.resolve_bulk_id: Callable[[str], str | None] = lambda bulk_id: None
 
     def meet(
         self, code: str, example: str, error: type[SCIMException] | None = None
     ) -> None:
-        """Record this deviation, or refuse it.
+        """Record this deviation, or reject it.
 
-        `example` says what was met and where, without secrets. `error` replaces the
-        table's exception where the same deviation is met in another language.
+        `example` says what was found and where, without secrets. `error` replaces the
+        exception of the table where the deviation occurs in another syntax.
         """
         if code in self.accepted:
             self.met.setdefault(code, example)
@@ -451,11 +462,11 @@ class Gate:
             admit += " or --tolerance lenient"
         raise (error or REFUSALS[row.scim_type])(
             detail=f"{example}: {row.meaning} ({code}, {row.rfc}). "
-            f"Send {row.send_instead}; or start the server with {admit}."
+            f"Send {row.send_instead}, or start the server with {admit}."
         )
 
     def join(self, other: Gate) -> None:
-        """Take over what a part of the request was accepted and refused with."""
+        """Add the deviations of one part of the request to those of the whole."""
         self.met = other.met | self.met
         self.refused = other.refused | self.refused
 
