@@ -7423,27 +7423,32 @@ def check_base_url(url: str | None) -> str | None:
 
 # === 22. The HTTP server (RFC 9112): Server, running_server ===
 #
-# It reads a request whole before it calls the application, so that what was cut off is
-# never carried out and no body is taken for the next request. A message that two
-# readers could take for different ones ends the connection (RFC 9112 §11.2). A reply is
-# one send.
+#     POST /v2/Users HTTP/1.1           HTTP/1.1 400 Bad Request
+#     Host: a.example                   Content-Type: application/scim+json
+#     Content-Length: 5            ->   Connection: close
+#     Transfer-Encoding: chunked        ...
 #
-# What happens on a connection is one generator, `Connection.live`. It yields when it
-# has to wait, and the leader, a thread that waits for all connections, resumes it:
+# Two readers of this message could disagree on where it ends, so it is rejected and the
+# connection ends (RFC 9112 §11.2). The server reads a whole request before it calls the
+# application, so that a truncated request changes nothing, and a body that nothing
+# reads is not parsed as the next request.
 #
-# | a connection          | waits for              | in vain                           |
-# |-----------------------|------------------------|-----------------------------------|
-# | is idle               | bytes                  | IDLE_TIMEOUT ends it              |
-# | reads a request       | more bytes             | REQUEST_TIMEOUT: 408, and it ends |
-# | has its request       | the application        | the lead passes to another thread |
-# | sends a reply         | the client to take it  | REQUEST_TIMEOUT ends it           |
-# | has the next request  | the others' turns      | (they are short)                  |
-# | has sent its last one | the end of the client  | LINGER ends it                    |
+# One generator, `Connection.live`, serves a connection. It yields whenever it has to
+# wait. One thread, the leader, waits for all connections and resumes them:
 #
-# The application alone keeps a thread waiting. A leader whose request takes longer than
-# TURN loses the lead, and a request that is known to take long gives it away before
-# (`Server.pass_lead`). Threads that took turns for every small request would lose a
-# quarter of their time to passing Python's lock around.
+# | a connection            | waits for             | at the time limit          |
+# |-------------------------|-----------------------|----------------------------|
+# | is idle                 | bytes                 | IDLE_TIMEOUT: close        |
+# | reads a request         | more bytes            | REQUEST_TIMEOUT: 408       |
+# | has read a request      | the application       | TURN: another thread leads |
+# | sends a reply           | the client to read it | REQUEST_TIMEOUT: close     |
+# | has the next request    | the other connections | (they are quick)           |
+# | has sent its last reply | the client to close   | LINGER: close              |
+#
+# Only the application blocks a thread. If a request takes longer than TURN, another
+# thread becomes the leader; a request that is known to be slow calls `Server.pass_lead`
+# first. A thread per request would be slower, because Python's lock would change hands
+# for every small request.
 
 
 REQUEST_LINE = re.compile(
@@ -7451,6 +7456,7 @@ REQUEST_LINE = re.compile(
 )
 FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.A)
 STRAY = re.compile(rb"\0|\r(?!\n)|(?<!\r)\n")
+STRAY_DETAIL = "The request line or a header has a stray CR, LF or NUL: remove it."
 ABSOLUTE = re.compile(r"https?://([^/?#]*)([^#]*)", re.I)
 CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?\r\n")
 SINGLE = (
@@ -7460,19 +7466,19 @@ SINGLE = (
     "content-type",
     "authorization",
 )
-"""Fields of which a second one is refused rather than joined or ignored."""
+"""Headers that are rejected when repeated, rather than joined."""
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 TLS_WAITS = {2: READ, 3: WRITE}  # ssl.SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE
 T = TypeVar("T")
 Waits = Generator[int, None, T]
-"""What returns a T, and yields READ or WRITE each time that it has to wait for it."""
-LINGER = 2.0  # seconds in which a client may end what it sends after the last reply
-PIECE = 64 * 1024  # bytes read at once: more than a TLS record, so none is left in it
-CHUNKS = 200  # chunks of a body that are decoded in one turn
-LARGE = 512 * 1024  # bytes of a body for which the lead is passed on before
-BACKLOG = 1024  # connections that wait to be accepted
-TURN = 0.05  # seconds, or twice as many, that a request takes before the lead passes on
-MAX_LINE = 64 * 1024  # bytes of a chunk's size line, or of all trailers
+"""A generator that returns a T and yields READ or WRITE whenever it has to wait."""
+LINGER = 2.0  # seconds to drain what a client still sends after the last reply
+PIECE = 64 * 1024  # bytes per read: larger than a TLS record, so each is emptied
+CHUNKS = 200  # chunks decoded before other connections have their turn
+LARGE = 512 * 1024  # bytes; a larger body passes the lead before it is processed
+BACKLOG = 1024  # connections waiting to be accepted
+TURN = 0.05  # seconds; a request passes the lead after one or two of them
+MAX_LINE = 64 * 1024  # bytes of a chunk size line, or of all trailers
 
 
 @dataclass(slots=True)
@@ -7486,12 +7492,12 @@ class Head:
 
     @property
     def is_framed(self) -> bool:
-        """Whether it says that a body follows (RFC 9112 §6)."""
+        """Return whether the headers announce a body (RFC 9112 §6)."""
         return "content-length" in self.fields or "transfer-encoding" in self.fields
 
     @property
     def keeps(self) -> bool:
-        """Whether another request may follow (RFC 9112 §9.3)."""
+        """Return whether the connection persists after this (RFC 9112 §9.3)."""
         options = self.fields.get("connection")
         if self.is_old or not options:
             return not self.is_old
@@ -7499,12 +7505,12 @@ class Head:
 
 
 class Connection:
-    """One connection of a client: requests in, replies out, in their order."""
+    """One client connection: reads requests and sends replies, in order."""
 
     def __init__(self, server: Server, client: socket.socket, address: Any) -> None:
         client.setblocking(False)
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
-        if server.tls:  # shakes hands when it is first read from
+        if server.tls:  # the first read does the handshake
             client = server.tls.wrap_socket(
                 client, server_side=True, do_handshake_on_connect=False
             )
@@ -7513,15 +7519,17 @@ class Connection:
         self.address = address
         self.input = bytearray()
         self.is_head = False
-        self.is_answering = False  # from a request's last byte to that of its reply
+        self.is_answering = (
+            False  # from a request's last byte to the last byte of its reply
+        )
         self.held = 0  # bytes of an unfinished body, see `hold`
-        self.event = 0  # what the leader waits for, if it does
-        self.since: float | None = None  # when this wait began, if it is one
-        self.patience = 0.0  # seconds that it may last
+        self.event = 0  # READ or WRITE while the leader waits for it, else 0
+        self.since: float | None = None  # when the current wait began
+        self.patience = 0.0  # seconds that the wait may last
         self.life = self.live()
 
     def resume(self, is_overdue: bool = False) -> int:
-        """Go on until the next wait; return what for, and 0 at the end."""
+        """Run to the next wait. Return READ, WRITE, or 0 when the connection ends."""
         try:
             return self.life.throw(TimeoutError()) if is_overdue else next(self.life)
         except StopIteration:
@@ -7533,7 +7541,7 @@ class Connection:
     def live(self) -> Waits[None]:
         """Serve requests until the client or an error ends the connection."""
         keeps = True
-        with contextlib.suppress(OSError):  # the client is gone, or a wait was in vain
+        with contextlib.suppress(OSError):  # the client left, or a timeout
             while keeps and (yield from self.await_request()):
                 try:
                     head = parse_head((yield from self.read_head()))
@@ -7543,7 +7551,11 @@ class Connection:
                         body = yield from self.read_body(head)
                 except TimeoutError:
                     keeps = False
-                    slow = StatusException(408, "The request did not arrive in time.")
+                    slow = StatusException(
+                        408,
+                        "The request did not arrive within "
+                        f"{REQUEST_TIMEOUT:g} seconds: send it again, faster.",
+                    )
                     reply = self.refusal(slow)
                 except StatusException as error:
                     keeps = False
@@ -7555,7 +7567,7 @@ class Connection:
                     reply = spell_reply(*answer, keeps)
                 yield from self.send(reply)
                 self.is_answering = False
-                if self.input:  # the others have their turn first
+                if self.input:  # other connections have their turn first
                     self.wait(REQUEST_TIMEOUT)
                     yield WRITE
             if not keeps:
@@ -7564,15 +7576,15 @@ class Connection:
     def run(
         self, environ: WSGIEnvironment, size: int
     ) -> tuple[str, list[tuple[str, str]], bytes]:
-        """Have the application carry out a request with a body of this size."""
+        """Call the application; pass the lead first if the body is large."""
         self.since, self.is_answering = None, True
         if size > LARGE:
             self.server.pass_lead()
         return run_application(self.server.app, environ)
 
     def refusal(self, error: StatusException) -> bytes:
-        """Return the reply to what the application is not asked, and the last one."""
-        logger.info("refused: %d %s", error.status, error.detail)
+        """Return an error as the last reply. The application never sees the request."""
+        logger.info("rejected: %d %s", error.status, error.detail)
         self.input.clear()
         content = encode(error_body(error))
         headers = [("Content-Type", MEDIA_TYPE), ("Content-Length", str(len(content)))]
@@ -7583,15 +7595,15 @@ class Connection:
     # --- waiting
 
     def wait(self, patience: float) -> None:
-        """Begin a wait, or several that may last so many seconds together."""
+        """Start the clock of a wait, or of several that share this time limit."""
         self.since, self.patience = time.monotonic(), patience
 
     def is_overdue(self, now: float) -> bool:
-        """Return whether a wait has lasted too long."""
+        """Return whether the current wait has exceeded its time limit."""
         return self.since is not None and now > self.since + self.patience
 
     def receive(self) -> Waits[bool]:
-        """Add the next bytes to the input; return whether there were any."""
+        """Append received bytes to the input. Return False at the end of the stream."""
         wanted = READ
         while True:
             yield wanted
@@ -7606,7 +7618,7 @@ class Connection:
                 return bool(received)
 
     def send(self, content: bytes | memoryview) -> Waits[None]:
-        """Send these bytes, as the client takes them."""
+        """Send all of `content`, as fast as the client reads it."""
         while True:
             wanted = WRITE
             try:
@@ -7623,7 +7635,7 @@ class Connection:
             yield wanted
 
     def linger(self) -> Waits[None]:
-        """Read what is still coming: else a reset could overtake the reply."""
+        """Discard further input, because closing early could reset an unread reply."""
         self.wait(LINGER)
         self.socket.shutdown(socket.SHUT_WR)
         while (yield from self.receive()):
@@ -7632,10 +7644,7 @@ class Connection:
     # --- reading
 
     def await_request(self) -> Waits[bool]:
-        """Return whether a request begins, or the client has ended.
-
-        Empty lines before it are skipped (RFC 9112 §2.2).
-        """
+        """Skip empty lines, and return whether a request follows (RFC 9112 §2.2)."""
         self.wait(IDLE_TIMEOUT)
         while not self.input or self.input[0] in b"\r\n":
             self.input = self.input.lstrip(b"\r\n")
@@ -7645,9 +7654,9 @@ class Connection:
         return True
 
     def read_head(self) -> Waits[bytearray]:
-        """Return the bytes before the empty line. Each is looked at once.
+        """Return the bytes before the empty line. Each byte is searched once.
 
-        Raises StatusException (400, 414, 431); ConnectionError when they are cut off.
+        Raises StatusException (400, 414, 431); ConnectionError if they are truncated.
         """
         line, seen = -1, 0
         self.is_head = self.input.startswith(b"HEAD ")
@@ -7656,10 +7665,10 @@ class Connection:
             line = self.input.find(b"\r\n", seen) if line < 0 else line
             check_head_size(line, size)
             if STRAY.search(self.input, seen, size - self.input.endswith(b"\r")):
-                raise StatusException(400, "Lines of a request end with CR LF.")
+                raise StatusException(400, STRAY_DETAIL)
             seen = max(size - 3, 0)
             if not (yield from self.receive()):
-                raise ConnectionAbortedError  # nothing is carried out
+                raise ConnectionAbortedError  # a truncated request is dropped
             self.is_head = self.input.startswith(b"HEAD ")
         if end > MAX_TARGET or end > MAX_HEAD:
             check_head_size(self.input.find(b"\r\n", 0, end), end)
@@ -7677,17 +7686,25 @@ class Connection:
         if coding is not None:
             if length is not None or head.is_old:
                 raise StatusException(
-                    400, "Transfer-Encoding goes with HTTP/1.1, without Content-Length."
+                    400,
+                    "Transfer-Encoding is not allowed with Content-Length or in "
+                    "HTTP/1.0: send Content-Length alone.",
                 )
             if coding.lower() != "chunked":
-                raise StatusException(501, "The one transfer coding here is chunked.")
+                raise StatusException(
+                    501,
+                    "This Transfer-Encoding is not supported: send 'chunked', or "
+                    "Content-Length instead.",
+                )
         elif not re.fullmatch(r"[0-9]+", length or ""):
             raise StatusException(
                 400, "Content-Length is not a number: send the body's size in bytes."
             )
         limit = self.server.app.largest_body
         if length and (len(length) > 15 or int(length) > limit):
-            raise StatusException(413, f"The body is larger than {limit} bytes.")
+            raise StatusException(
+                413, f"The body is larger than {limit} bytes: send a smaller one."
+            )
         expects = head.fields.get("expect", "").lower() == "100-continue"
         if expects and not self.input and not head.is_old:  # RFC 9110 §10.1.1
             yield from self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -7703,16 +7720,18 @@ class Connection:
             self.hold(0)
 
     def fill(self, size: int, decoded: int = 0) -> Waits[None]:
-        """Read until the input has so many bytes, or the body is found cut off."""
+        """Read until the input has `size` bytes. Raises StatusException, 400, 503."""
         while len(self.input) < size:
             if not (yield from self.receive()):
-                raise StatusException(400, "The body was cut off.")
+                raise StatusException(
+                    400, "The connection ended within the body: send all of the body."
+                )
             self.hold(len(self.input) + decoded)
 
     def hold(self, size: int) -> None:
-        """Note how many bytes of an unfinished body are held; a small one is free.
+        """Count an unfinished body, unless it is small, against the server's budget.
 
-        Raises StatusException, 503, over the budget of all connections together.
+        Raises StatusException, 503, if all connections together exceed the budget.
         """
         held = size if size > PIECE else 0
         if held == self.held:
@@ -7724,18 +7743,20 @@ class Connection:
         if is_over and held:
             raise StatusException(
                 503,
-                "Too many large requests arrive at once: send this one again later.",
+                "Too many large bodies are arriving at once: send this again later.",
                 [("Retry-After", "1")],
             )
 
     def end_of_line(self, at: int, decoded: int) -> Waits[int]:
-        """Return where a line of a chunked body ends. Raises StatusException, 431."""
+        """Return where the line at `at` ends. Raises StatusException, 400, 431, 503."""
         seen = at
         while (end := self.input.find(b"\n", seen)) < 0:
             seen = len(self.input)
             if seen - at > MAX_LINE:
                 raise StatusException(
-                    431, f"A line of a chunk exceeds {MAX_LINE} bytes."
+                    431,
+                    f"A chunk size or trailer line is longer than {MAX_LINE} bytes: "
+                    "send a shorter one.",
                 )
             yield from self.fill(seen + 1, decoded)
         return end + 1
@@ -7749,46 +7770,62 @@ class Connection:
             match = CHUNK_SIZE.fullmatch(self.input, at, line)
             if not match:
                 raise StatusException(
-                    400, "The size of a chunk is not a hexadecimal number."
+                    400,
+                    "The size of a chunk is not a hexadecimal number: send the "
+                    "chunk's size in bytes, as in '1F'.",
                 )
             length = int(match[1], 16)
             if length == 0:
                 break
             if len(body) + length > limit:
-                raise StatusException(413, f"The body is larger than {limit} bytes.")
+                raise StatusException(
+                    413, f"The body is larger than {limit} bytes: send a smaller one."
+                )
             at = line + length + 2
             if len(self.input) < at:
                 yield from self.fill(at, len(body))
             if self.input[at - 2 : at] != b"\r\n":
-                raise StatusException(400, "A chunk is longer than its size.")
+                raise StatusException(
+                    400,
+                    f"No CR LF follows the {length} bytes of a chunk: send the "
+                    "chunk's size in bytes before it, and CR LF after it.",
+                )
             body += self.input[line : at - 2]
             if at > PIECE or number % CHUNKS == 0:
                 del self.input[:at]
                 at = 0
-                yield WRITE  # it is the others' turn
+                yield WRITE  # other connections have their turn
         yield from self.skip_trailers(line, len(body))
         return bytes(body)
 
     def skip_trailers(self, at: int, decoded: int) -> Waits[None]:
-        """Drop what stands before the empty line that ends a chunked body."""
+        """Discard the trailers and the empty line that ends a chunked body."""
         first = at
         while (end := (yield from self.end_of_line(at, decoded))) != at + 2:
             if end - first > MAX_LINE or self.input[end - 2] != 13:
-                raise StatusException(431, f"Trailers exceed {MAX_LINE} bytes.")
+                raise StatusException(
+                    431,
+                    f"The trailers exceed {MAX_LINE} bytes, or a line of them does "
+                    "not end with CR LF: leave the trailers out.",
+                )
             at = end
         if self.input[at] != 13:
-            raise StatusException(400, "Lines of trailers end with CR LF.")
+            raise StatusException(
+                400, "The line after the last chunk has no CR: end it with CR LF."
+            )
         del self.input[:end]
 
     def environ_of(self, head: Head) -> WSGIEnvironment:
-        """Answer the WSGI environment of a request (PEP 3333)."""
+        """Return the WSGI environment of a request (PEP 3333)."""
         environ = self.server.base_environ.copy()
         target = head.target
         host = head.fields.get("host")
         if host is not None:
             check_host(host, "Host")
-        elif not head.is_old:  # also beside an absolute target (RFC 9112 §3.2)
-            raise StatusException(400, "Host is missing: HTTP/1.1 needs it.")
+        elif not head.is_old:  # even if the target is absolute (RFC 9112 §3.2)
+            raise StatusException(
+                400, "The Host header is missing: send it, as HTTP/1.1 requires."
+            )
         if match := ABSOLUTE.fullmatch(target):  # RFC 9112 §3.2.2
             head.fields["host"] = check_host(match[1], "The target")
             target = (
@@ -7806,7 +7843,7 @@ class Connection:
         environ["REMOTE_ADDR"] = self.address[0]
         for name, value in head.fields.items():
             key = name.upper().replace("-", "_")
-            if "_" in name:  # it would pass for the one with "-"
+            if "_" in name:  # the application would take it for "-"
                 continue
             framing = key in ("CONTENT_TYPE", "CONTENT_LENGTH")
             environ[key if framing else "HTTP_" + key] = value
@@ -7814,25 +7851,31 @@ class Connection:
 
 
 def check_head_size(line: int, size: int) -> None:
-    """Check request line and headers against their limits.
+    """Raise StatusException (414, 431) if the request line or the headers are too long.
 
-    `line` is where the first line ends, or -1. Raises StatusException, 414 or 431.
+    `line` is where the request line ends, or -1 if its end has not arrived.
     """
     if (size if line < 0 else line) > MAX_TARGET:
-        raise StatusException(414, f"The request line exceeds {MAX_TARGET} bytes.")
+        raise StatusException(
+            414,
+            f"The request line is longer than {MAX_TARGET} bytes: send a long query "
+            "in the body of a POST to /.search.",
+        )
     if line >= 0 and size - line > MAX_HEAD:
-        raise StatusException(431, f"The headers exceed {MAX_HEAD} bytes.")
+        raise StatusException(
+            431, f"The headers are longer than {MAX_HEAD} bytes: send fewer of them."
+        )
 
 
 def parse_head(text: bytes | bytearray) -> Head:
-    """Parse request line and header section (RFC 9112 §3, §5).
+    """Parse the request line and the headers (RFC 9112 §3, §5).
 
-    What is malformed is not quoted, because credentials can be in it.
+    Errors do not quote malformed text, because it may contain credentials.
 
     Raises StatusException: 400, 431, 505.
     """
     if STRAY.search(text):
-        raise StatusException(400, "A header has a stray CR, LF or NUL.")
+        raise StatusException(400, STRAY_DETAIL)
     line, *lines = text.decode("latin-1").split("\r\n")
     match = REQUEST_LINE.fullmatch(line)
     if not match:
@@ -7840,9 +7883,11 @@ def parse_head(text: bytes | bytearray) -> Head:
             400, "The request line is not valid: send 'METHOD /path HTTP/1.1'."
         )
     if match[3] != "1":
-        raise StatusException(505, "This server speaks HTTP/1.1.")
+        raise StatusException(505, "The HTTP version is not supported: send HTTP/1.1.")
     if len(lines) > MAX_HEADERS:
-        raise StatusException(431, f"More than {MAX_HEADERS} headers are too many.")
+        raise StatusException(
+            431, f"The request has more than {MAX_HEADERS} headers: send fewer."
+        )
     fields: dict[str, str] = {}
     for number, each in enumerate(lines, 1):
         spelt, colon, value = each.partition(":")
@@ -7851,12 +7896,12 @@ def parse_head(text: bytes | bytearray) -> Head:
             raise StatusException(
                 400,
                 f"Header line {number}{field} is not valid: send 'name: value', "
-                "without a blank before the name or the colon.",
+                "without a space before the name or the colon.",
             )
         name, value = spelt.lower(), value.strip(" \t")
         if name in fields:
             if name in SINGLE:
-                raise StatusException(400, f"{spelt} comes twice.")
+                raise StatusException(400, f"{spelt} was sent twice: send it once.")
             value = f"{fields[name]}, {value}"
         fields[name] = value
     return Head(match[1], match[2], match[4] == "0", fields)
@@ -7865,7 +7910,7 @@ def parse_head(text: bytes | bytearray) -> Head:
 def spell_reply(
     status: str, headers: Iterable[tuple[str, str]], content: bytes, keeps: bool
 ) -> bytes:
-    """Return a reply in one piece: head and body in two would wait for each other."""
+    """Return a reply as one piece, because head and body sent apart cause a delay."""
     lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers)]
     lines.append(f"Date: {http_date(int(time.time()))}")
     if not keeps:
@@ -7875,14 +7920,14 @@ def spell_reply(
 
 @lru_cache(maxsize=2)
 def http_date(seconds: int) -> str:
-    """Answer a time as headers spell it (RFC 9110 §5.6.7)."""
+    """Return a time in the format of HTTP headers (RFC 9110 §5.6.7)."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
 
 
 def run_application(
     app: Application, environ: WSGIEnvironment
 ) -> tuple[str, list[tuple[str, str]], bytes]:
-    """Call the WSGI application, and answer status, headers and body."""
+    """Call the WSGI application, and return its status, headers and body."""
     started: list[Any] = []
 
     def start_response(
@@ -7896,7 +7941,7 @@ def run_application(
 
 
 class Server:
-    """The HTTP server: the connections, the leader, and a watch over both."""
+    """The HTTP server: its connections, and the threads that take turns to lead."""
 
     def __init__(
         self,
@@ -7913,16 +7958,16 @@ class Server:
 
             self.tls_waits = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
         self.hostname = hostname
-        self.lock = threading.Lock()  # for what more than one thread changes
+        self.lock = threading.Lock()  # guards what several threads change
         self.connections: set[Connection] = set()
-        self.unfinished = 0  # bytes of large bodies that have not arrived whole
+        self.unfinished = 0  # bytes of large bodies that are still arriving
         self.most_unfinished = max(MAX_UNFINISHED, 2 * app.largest_body)
         self.leader: threading.Thread | None = None
-        self.served: Connection | None = None  # by the leader, now
-        self.turn = 0  # which one of the leader's that is
+        self.served: Connection | None = None  # by the leader, right now
+        self.turn = 0  # counts what the leader has served
         self.next_sweep = 0.0
         self.stopping = threading.Event()
-        self.was_interrupted = False  # by a signal, whose handler may take no lock
+        self.was_interrupted = False  # by a signal handler, which must not lock
         self.most_connections = min(
             MAX_CONNECTIONS, max(most_files() - 100, most_files() // 2)
         )
@@ -7948,12 +7993,12 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Where the resources are; with tenants, those of the first."""
+        """Return the base URL of the resources, or of the first tenant."""
         return self.url_of(next(iter(self.app.directories), ""))
 
     @property
     def ready(self) -> str:
-        """What the ready line says."""
+        """Return the text of the ready line."""
         names = ", ".join(filter(None, self.app.directories))
         said = f" (tenants: {names})" if names else ""
         if self.app.dynamic:
@@ -7961,7 +8006,7 @@ class Server:
         return self.url + said
 
     def url_of(self, tenant: str) -> str:
-        """Answer where the resources of a tenant are, as this machine reaches them."""
+        """Return the base URL of a tenant, as seen from this machine."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(
             self.hostname, self.hostname
         )
@@ -7975,13 +8020,13 @@ class Server:
     # --- the lead
 
     def serve_forever(self, poll_interval: float = TURN) -> None:
-        """Serve until `close`: let a thread lead, and watch it."""
+        """Serve until `close`: start a leader, and replace a slow one."""
         watched = 0
         while True:
             with self.lock:
                 if self.stopping.is_set() or self.was_interrupted:
                     return
-                if self.served is not None and self.turn == watched:  # for long
+                if self.served is not None and self.turn == watched:  # slow
                     self.depose()
                 watched = self.turn
                 if self.leader is None or not self.leader.is_alive():
@@ -7989,7 +8034,7 @@ class Server:
             self.stopping.wait(poll_interval)
 
     def appoint(self) -> None:
-        """Start a thread that leads; without one, `serve_forever` tries again."""
+        """Start a thread that leads. If none can start, `serve_forever` tries again."""
         self.leader = threading.Thread(target=self.lead, daemon=True)
         try:
             self.leader.start()
@@ -7997,15 +8042,15 @@ class Server:
             self.leader = None
 
     def depose(self) -> None:
-        """Take the lead from the thread that has it; it finishes what it serves."""
+        """Take the lead from its thread, which still finishes its request."""
         if self.served is not None:
             self.watch(self.served, 0)
         self.leader = self.served = None
 
     def pass_lead(self) -> None:
-        """Let another thread lead, if this one does: it is going to take long.
+        """Let another thread lead, if this one does, before a slow operation.
 
-        A builder finds it in the WSGI environment, to call before a store waits.
+        A custom store finds it in the WSGI environment, as `scim2_server.pass_lead`.
         """
         with self.lock:
             if self.leader is threading.current_thread():
@@ -8013,7 +8058,7 @@ class Server:
                 self.appoint()
 
     def lead(self) -> None:
-        """Wait for all connections, and resume those that can go on."""
+        """Wait for all connections, and resume each that is ready."""
         while self.leader is threading.current_thread():
             for key, _ in self.selector.select(TURN):
                 if key.data is None:
@@ -8023,7 +8068,7 @@ class Server:
             self.sweep()
 
     def resume(self, connection: Connection, is_overdue: bool = False) -> bool:
-        """Let a connection go on; return whether this thread still leads."""
+        """Resume a connection. Return whether this thread still leads."""
         with self.lock:
             if self.leader is not threading.current_thread():
                 return False
@@ -8043,7 +8088,7 @@ class Server:
         return leads
 
     def watch(self, connection: Connection, event: int) -> None:
-        """Have the leader wait for this on a connection, or with 0 for nothing."""
+        """Let the leader wait for this event of a connection, or for none (0)."""
         if event == connection.event:
             return
         if not event:
@@ -8055,7 +8100,7 @@ class Server:
         connection.event = event
 
     def sweep(self) -> None:
-        """End the waits that have lasted too long, a few times a second."""
+        """Time out the overdue connections, a few times a second."""
         now = time.monotonic()
         if now < self.next_sweep:
             return
@@ -8070,13 +8115,13 @@ class Server:
     # --- the connections
 
     def accept(self) -> None:
-        """Take the connections that clients have opened, if they are still there."""
+        """Accept the connections that clients have opened."""
         for _ in range(BACKLOG):
             try:
                 client, address = self.socket.accept()
             except OSError as error:
                 if error.errno in (errno.EMFILE, errno.ENFILE):
-                    time.sleep(TURN)  # no file is left: it would come back at once
+                    time.sleep(TURN)  # no descriptor is free: do not spin
                 return
             try:
                 connection = Connection(self, client, address)
@@ -8087,30 +8132,30 @@ class Server:
                 self.connections.add(connection)
                 self.watch(connection, connection.resume())
             if len(self.connections) > self.most_connections:
-                self.make_room()  # before the next one
+                self.make_room()  # before the next accept
                 return
 
     def make_room(self) -> None:
-        """End the connection that waits longest."""
+        """Close the connection that has waited longest."""
         with self.lock:
             waiting = [x for x in self.connections if x.since is not None]
             longest = min(waiting, key=lambda each: each.since or 0.0, default=None)
             if longest:
-                longest.since = None  # the next one has another to end
+                longest.since = None  # it is chosen only once
                 hang_up(longest.socket)
 
     def end(self, connection: Connection) -> None:
-        """Close a connection, and forget it."""
+        """Close and remove a connection."""
         with self.lock:
             self.connections.discard(connection)
         connection.life.close()
         connection.socket.close()
 
     def close(self) -> None:
-        """Take no more connections, and end those that are open.
+        """Stop accepting connections, and close the open ones.
 
-        A request that is being carried out has STOP_TIMEOUT to get its reply; a
-        connection that waits for a request, or for the rest of one, ends at once.
+        A request in the application has STOP_TIMEOUT to finish. All other connections
+        close at once.
         """
         deadline = time.monotonic() + STOP_TIMEOUT
         with self.lock:
@@ -8125,17 +8170,17 @@ class Server:
             leader = self.leader
             self.depose()
         if leader is not None:
-            leader.join(4 * TURN)  # unless it carries out a request
+            leader.join(4 * TURN)  # without waiting longer for its request
         with self.lock:
             self.selector.close()
             connections = list(self.connections)
         for each in connections:
             hang_up(each.socket)
-            if each.event:  # else a thread still serves it, and ends it
+            if each.event:  # otherwise the thread that serves it does
                 self.end(each)
 
     def hang_up_idle(self) -> bool:
-        """End the connections without a request in flight; return if there are more."""
+        """Close idle connections. Return whether any other connections are left."""
         with self.lock:
             connections = list(self.connections)
         for each in connections:
@@ -8145,7 +8190,7 @@ class Server:
 
 
 def listen(hostname: str, port: int) -> socket.socket:
-    """Return a socket that listens; no name is looked up, which may take seconds."""
+    """Return a listening socket. No name is looked up, since that may take seconds."""
     family = socket.AF_INET6 if ":" in hostname else socket.AF_INET
     listening = socket.socket(family)
     try:
@@ -8160,7 +8205,7 @@ def listen(hostname: str, port: int) -> socket.socket:
 
 
 def most_files() -> int:
-    """Answer how many files and sockets this process may have open."""
+    """Return how many files and sockets this process may have open."""
     try:
         import resource  # not on Windows, where `select` takes 512 sockets
     except ImportError:
@@ -8170,7 +8215,7 @@ def most_files() -> int:
 
 
 def hang_up(connection: socket.socket) -> None:
-    """End a connection that another thread reads from."""
+    """Shut down a connection that another thread may be reading from."""
     with contextlib.suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
 
@@ -8178,10 +8223,13 @@ def hang_up(connection: socket.socket) -> None:
 def load_certificate(
     certfile: str | None, keyfile: str | None
 ) -> ssl.SSLContext | None:
-    """Answer a TLS context. Raises OSError (ssl.SSLError is one) for a bad file."""
+    """Return a TLS context, or None without a certificate.
+
+    Raises OSError (which includes ssl.SSLError) if a file is not valid.
+    """
     if certfile is None:
         return None
-    import ssl  # only where it is needed: it takes its time
+    import ssl  # slow to import, and rarely needed
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certfile, keyfile)
@@ -8196,11 +8244,12 @@ def running_server(
     keyfile: str | None = None,
     **options: Any,
 ) -> Iterator[Server]:
-    """Run a server in a thread, for tests; `options` are those of `create_app`.
+    """Run a server in a thread, for tests. `options` are those of `create_app`.
 
-    >>> with running_server() as server:
-    ...     server.url.endswith("/v2")
-    True
+    >>> from urllib.request import urlopen
+    >>> with running_server() as server, urlopen(f"{server.url}/Users") as reply:
+    ...     json.load(reply)["totalResults"]
+    0
     """
     app = create_app(hostname=hostname, **options)
     server = Server(app, hostname, port, load_certificate(certfile, keyfile))
