@@ -5916,11 +5916,17 @@ def show_document(document: Resource, endpoint: str, id: str, base: str) -> Reso
 
 
 # === 17. Requests and replies (RFC 7644 §3.1, §3.8, §3.14): Request, Reply ===
+#
+# GET /v2/Users/2819c223
+# If-None-Match: W/"e180ee84f0671b1"    the version that the client has
+#
+# HTTP/1.1 304 Not Modified             it is still the current version
+# ETag: W/"e180ee84f0671b1"
 
 
 @dataclass(slots=True)
 class Reply:
-    """What goes back: status, body, headers."""
+    """The status, body and headers of a response."""
 
     status: int
     content: bytes = b""
@@ -5929,7 +5935,7 @@ class Reply:
 
 @dataclass(slots=True)
 class Request:
-    """One request, once it is known where it goes and who asks."""
+    """A request whose directory and client are known."""
 
     environ: Mapping[str, Any]
     method: str
@@ -5954,46 +5960,51 @@ class Request:
         return self.types[0]
 
     def header(self, name: str) -> str:
-        """Answer a header field, or nothing."""
+        """Return the value of a header field, or an empty string."""
         value: str = self.environ.get("HTTP_" + name.upper().replace("-", "_"), "")
         return value
 
     def payload(self) -> dict[str, Any]:
-        """Answer the JSON object that the body is.
+        """Return the JSON object in the body.
 
         Raises StatusException (411, 413, 415), InvalidSyntaxException.
         """
         return parse_json(self.content(), self.gate)
 
     def content(self, limit: int | None = None, name: str = "") -> bytes:
-        """Answer the body. Raises StatusException: 411, 413, 415."""
+        """Return the body. Raises StatusException: 400, 411, 413, 415."""
         content_type = self.environ.get("CONTENT_TYPE", "")
         media_type = content_type.partition(";")[0].strip().lower()
         if media_type not in ("", MEDIA_TYPE, "application/json"):
             raise StatusException(
-                415, f"Content-Type is not that of SCIM: send {MEDIA_TYPE} (§3.8)."
+                415,
+                f"Content-Type is not {MEDIA_TYPE}: send that type (RFC 7644 §3.8).",
             )
         most = limit or self.application.max_body
-        return read_content(self.environ, most, name or "the limit of a body")
+        return read_content(self.environ, most, name or "the limit")
 
     def preconditions(self) -> Preconditions:
-        """Answer what the headers expect (RFC 7644 §3.14)."""
+        """Return the preconditions in the headers (RFC 7644 §3.14)."""
         if not self.provider.supports("etag"):
             return Preconditions()
         return Preconditions(self.header("If-Match"), self.header("If-None-Match"))
 
 
 def read_content(environ: Mapping[str, Any], limit: int, name: str) -> bytes:
-    """Answer the body, however it is framed.
+    """Return the body, with or without a Content-Length.
 
-    Raises StatusException, 400 when it was cut off, 411, 413 over the limit.
+    Raises StatusException: 400 if the body is cut off, 411, 413 if it is too large.
     """
-    too_large = StatusException(413, f"The body exceeds {name}: {limit} bytes.")
+    too_large = StatusException(
+        413, f"The body is larger than {name}, {limit} bytes: send a smaller body."
+    )
     announced = environ.get("CONTENT_LENGTH") or ""
     stream = environ["wsgi.input"]
     if announced:
         if not re.fullmatch(r"[0-9]+", announced):
-            raise StatusException(400, "Content-Length is no number.")
+            raise StatusException(
+                400, "Content-Length is not a number: send the body's size in bytes."
+            )
         if len(announced) > 15 or int(announced) > limit:
             raise too_large
         content: bytes = stream.read(int(announced))
@@ -6006,27 +6017,38 @@ def read_content(environ: Mapping[str, Any], limit: int, name: str) -> bytes:
             raise too_large
         return content
     if environ.get("HTTP_TRANSFER_ENCODING"):
-        raise StatusException(411, "This server needs a Content-Length.")
+        raise StatusException(
+            411, "The request has no Content-Length: send the body's size in bytes."
+        )
     return b""
 
 
 def parse_json(content: bytes, gate: Gate) -> dict[str, Any]:
-    """Return the JSON object that a body is. Raises InvalidSyntaxException."""
+    """Return the JSON object in a body. Raises InvalidSyntaxException.
+
+    >>> parse_json(b'{"userName": "bjensen"}', Gate())
+    {'userName': 'bjensen'}
+    """
     if not content.strip():
-        raise InvalidSyntaxException(detail="The request needs a body: a JSON object.")
+        raise InvalidSyntaxException(
+            detail="The request has no body: send a JSON object."
+        )
     payload = decode_json(content, gate, "The body")
     if not isinstance(payload, dict):
-        raise InvalidSyntaxException(detail="The body must be a JSON object.")
+        raise InvalidSyntaxException(detail="The body is not a JSON object: send one.")
     return payload
 
 
 def decode_json(content: bytes, gate: Gate, name: str) -> Any:
-    """Return the value of a JSON text in UTF-8 (RFC 8259), which errors call `name`.
+    """Return the value of a JSON text in UTF-8 (RFC 8259), called `name` in errors.
 
-    Raises InvalidSyntaxException; for numbers, depth and surrogates too.
+    Raises InvalidSyntaxException, also for numbers beyond a double, deep nesting and
+    lone surrogates.
     """
     if content.startswith(b"\xef\xbb\xbf"):
-        raise InvalidSyntaxException(detail=f"{name} begins with a byte order mark.")
+        raise InvalidSyntaxException(
+            detail=f"{name} begins with a byte order mark: send UTF-8 without one."
+        )
     try:
         text = content.decode()
         try:
@@ -6037,7 +6059,9 @@ def decode_json(content: bytes, gate: Gate, name: str) -> Any:
     except RecursionError:
         raise too_deep() from None
     except UnicodeDecodeError:
-        raise InvalidSyntaxException(detail=f"{name} is not UTF-8.") from None
+        raise InvalidSyntaxException(
+            detail=f"{name} is not UTF-8: encode it as UTF-8."
+        ) from None
     except json.JSONDecodeError as error:
         raise InvalidSyntaxException(
             detail=f"{name} is not valid JSON: {error.msg} (line {error.lineno}, "
@@ -6046,7 +6070,7 @@ def decode_json(content: bytes, gate: Gate, name: str) -> Any:
     except ValueError:
         raise InvalidSyntaxException(
             detail=f"{name} has NaN, Infinity or a number that is too large: send a "
-            "number that a double can hold."
+            "number that fits in a double."
         ) from None
     if not is_shallow(content):
         check_depth(payload)
@@ -6056,12 +6080,12 @@ def decode_json(content: bytes, gate: Gate, name: str) -> Any:
 
 
 def refuse_number(text: str) -> NoReturn:
-    """Refuse NaN and Infinity, which JSON does not know."""
+    """Raise ValueError for NaN and Infinity, which are not JSON."""
     raise ValueError(text)
 
 
 def read_float(text: str) -> float:
-    """Answer a number, but none beyond a double."""
+    """Return a number. Raises ValueError if it does not fit in a double."""
     number = float(text)
     if not math.isfinite(number):
         raise ValueError(text)
@@ -6069,11 +6093,11 @@ def read_float(text: str) -> float:
 
 
 class DoubledKeyError(Exception):
-    """An object of JSON has a key twice."""
+    """A JSON object has the same key twice."""
 
 
 def read_unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Answer an object. Raises DoubledKeyError with the first key that comes twice."""
+    """Return an object. Raises DoubledKeyError with its first repeated key."""
     read = dict(pairs)
     if len(read) < len(pairs):
         seen: set[str] = set()
@@ -6093,9 +6117,9 @@ UNIQUE_KEYS = json.JSONDecoder(
 
 
 def too_deep() -> InvalidSyntaxException:
-    """Build the error of JSON that is nested too deep."""
+    """Return the error for JSON that is nested too deep."""
     return InvalidSyntaxException(
-        detail=f"The JSON is nested deeper than {MAX_DEPTH} levels."
+        detail=f"The JSON is nested deeper than {MAX_DEPTH} levels: send fewer."
     )
 
 
@@ -6103,9 +6127,10 @@ ALL_BUT_BRACKETS = bytes(each for each in range(256) if each not in b"[]{}")
 
 
 def is_shallow(content: bytes) -> bool:
-    """Tell whether JSON is nested no deeper than it may be; if unsure, answer no.
+    """Return whether JSON is certainly nested at most MAX_DEPTH levels deep.
 
-    Brackets within strings may deceive it. It is many times faster than `check_depth`.
+    False can also come from brackets in strings: then `check_depth` decides, which is
+    slower.
     """
     brackets = content.translate(None, ALL_BUT_BRACKETS)
     for _ in range(MAX_DEPTH):
@@ -6116,7 +6141,7 @@ def is_shallow(content: bytes) -> bool:
 
 
 def check_depth(payload: Any) -> None:
-    """Check how deep JSON is nested, level by level."""
+    """Raise InvalidSyntaxException if JSON is nested too deep."""
     level, depth = [payload], 0
     while level:
         depth += 1
@@ -6131,42 +6156,46 @@ def check_depth(payload: Any) -> None:
 
 
 def check_text(payload: Any) -> None:
-    """Check that a value can be written as JSON: no lone surrogates, no NaN."""
+    """Raise InvalidSyntaxException for what JSON cannot hold: lone surrogates, NaN."""
     try:
         encode(payload)
     except UnicodeEncodeError:
         raise InvalidSyntaxException(
-            detail="The JSON has a lone surrogate, which is not a character."
+            detail="The JSON has a lone surrogate, which is not a character: send the "
+            "pair, or leave it out."
         ) from None
     except ValueError:
-        raise InvalidSyntaxException(detail="NaN and Infinity are not JSON.") from None
+        raise InvalidSyntaxException(
+            detail="NaN and Infinity are not JSON: send a number."
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)
 class Preconditions:
-    """What If-Match and If-None-Match expect of a version (RFC 7644 §3.14).
+    """The versions in If-Match and If-None-Match (RFC 7644 §3.14).
 
-    Deviation: If-Match compares weakly, as the RFC's own example needs; RFC 9110
-    §13.1.1 asks for the strong comparison, in which no weak version is ever equal.
+    Departure: If-Match compares weakly, because the RFC's own example needs it. RFC
+    9110 §13.1.1 asks for the strong comparison, which never matches a weak version.
     """
 
     if_match: str = ""
     if_none_match: str = ""
 
     def check(self, resource: Resource) -> None:
-        """Raises PreconditionFailedException, 412."""
+        """Raise PreconditionFailedException (412) for another version."""
         version = resource["meta"]["version"]
         if self.if_match and not is_listed(version, self.if_match):
             raise PreconditionFailedException(
-                detail=f"The version is {version}, which If-Match does not name."
+                detail=f"If-Match does not list the current version, {version}: send "
+                "the ETag of a new GET."
             )
         if self.if_none_match and is_listed(version, self.if_none_match):
             raise PreconditionFailedException(
-                detail=f"The version is {version}, which If-None-Match names."
+                detail=f"If-None-Match lists the current version, {version}."
             )
 
     def is_unmodified(self, resource: Resource) -> bool:
-        """Tell whether a GET is answered with 304."""
+        """Return whether the status of a GET is 304."""
         version = resource["meta"]["version"]
         return bool(self.if_none_match) and is_listed(version, self.if_none_match)
 
@@ -6175,9 +6204,12 @@ ENTITY_TAG = re.compile(r'(?:W/)?"([^"]*)"')
 
 
 def is_listed(version: str, tags: str) -> bool:
-    """Tell whether a list of entity tags has this version, compared weakly.
+    """Return whether a list of entity tags has this version, compared weakly.
 
-    Raises StatusException, 400, for what is no list of entity tags (RFC 9110 §8.8.3).
+    Raises StatusException, 400, if it is not a list of entity tags (RFC 9110 §8.8.3).
+
+    >>> is_listed('W/"e180ee84f0671b1"', '"a330bc54f0671c9", "e180ee84f0671b1"')
+    True
     """
     if tags.strip() == "*":
         return True
@@ -6198,7 +6230,7 @@ def show_resource(
     status: int = 200,
     written: Sequence[Written] = (),
 ) -> Reply:
-    """Answer a resource, as the request wants to see it, with its ETag."""
+    """Return a reply with the selected attributes of a resource and its ETag."""
     selection = request.selection
     content = request.directory.show(
         type,
@@ -6214,7 +6246,7 @@ def show_resource(
 
 
 def entity_tag(request: Request, resource: Resource) -> list[tuple[str, str]]:
-    """Answer the ETag header (RFC 7644 §3.14)."""
+    """Return the ETag header, if versions are supported (RFC 7644 §3.14)."""
     if not request.provider.supports("etag"):
         return []
     return [("ETag", resource["meta"]["version"])]
