@@ -1949,30 +1949,30 @@ class Parser:
 
 # === 6. Filters and sorting, meaning (RFC 7644 §3.4.2): compile_filter, sort_key ===
 #
-# A filter is bound: each name is looked up in the schema, once, and its value checked.
-# What is bound becomes a predicate, or the store's query. The type of an attribute says
-# how values compare:
+# `bind_filter` looks up each name of a filter in the schema and validates the values
+# that the filter gives. A bound filter becomes a predicate, or a query of the store.
+# Values are compared by the type of their attribute, and by these rules:
 #
-#   an unassigned attribute matches `ne` and `eq null`, and nothing else
-#   a multi-valued attribute matches when any of its elements does
-#   a complex attribute, or an element of one, compares its `value`
-#   before brackets a complex attribute with one value is a list of one
-#   an attribute that no schema declares is unassigned, where it is not an error
+#   1. an unassigned attribute matches `ne` and `eq null`, and nothing else
+#   2. a multi-valued attribute matches if any of its elements does (RFC 7644 §3.4.2.2)
+#   3. a complex attribute is compared by its `value`
+#   4. before brackets, a single-valued complex attribute is a list of one element
+#   5. an attribute that no schema declares is unassigned, if it is not rejected
 #
-# The second is RFC 7644 §3.4.2.2. Choice: the first, of which that is silent but for
-# `pr`. Departure: the third; "a fully qualified sub-attribute MUST be specified", and
-# clients write `emails co` all the same.
+# Choice: rule 1, because RFC 7644 §3.4.2.2 defines only `pr` for unassigned attributes.
+# Departure: rule 3, because clients send `emails co "x"` although "a fully qualified
+# sub-attribute MUST be specified".
 
 Scope = ResourceType | Attribute
-"""Where a name is looked up: a resource type, or the attribute before the brackets."""
+"""Where names are looked up: a resource type, or the attribute before the brackets."""
 Predicate = Callable[[Resource], bool]
 
 
 def resolve(name: str, scope: Scope, gate: Gate, error: type[SCIMException]) -> Chain:
-    """Find the attribute of this name; () when no schema declares it (RFC 7644 §3.10).
+    """Return the attribute with this name, () if no schema has it (RFC 7644 §3.10).
 
     "Clients MAY omit core schema attribute URN prefixes but SHOULD fully qualify
-    extended attributes": those that do not are met as `unqualified-attribute`.
+    extended attributes": a client that does not deviates (`unqualified-attribute`).
     """
     chain, code = find_chain(name, scope)
     if code:
@@ -1981,9 +1981,9 @@ def resolve(name: str, scope: Scope, gate: Gate, error: type[SCIMException]) -> 
 
 
 def find_chain(name: str, scope: Scope) -> tuple[Chain, str]:
-    """Find the attribute of this name, and the code of the deviation in it, or "".
+    """Return the attribute with this name, and the code of the name's deviation or "".
 
-    A URN is found among those that are served: it can end in a version, as 1.0.
+    The name is compared with the URN of each schema, because a URN can contain dots.
     """
     if chain := find_below(name, scope.attributes):
         return chain, ""
@@ -2005,7 +2005,7 @@ def find_chain(name: str, scope: Scope) -> tuple[Chain, str]:
 
 
 def find_below(name: str, attributes: Attributes) -> Chain:
-    """Find an attribute, or a sub-attribute, by its name without a URN."""
+    """Return the attribute or sub-attribute with this name, which has no URN."""
     if whole := attributes.get(lower(name)):
         return (whole,)
     first, _, second = name.partition(".")
@@ -2017,44 +2017,46 @@ def find_below(name: str, attributes: Attributes) -> Chain:
 
 
 def unknown_name(name: str, scope: Scope) -> str:
-    """Say that no schema declares this name, and which one may have been meant."""
+    """Return the detail for a name that no schema declares, with a similar name."""
     within = f"{scope.path}." if isinstance(scope, Attribute) else ""
     known = [chain[-1].path for chain in walk(scope.attributes)]
     short = [x.removeprefix(within).rpartition(":")[2] for x in known]
     if "[" in name:
-        return f"'{clip_name(name, 160)}' has a filter in brackets: send a name alone"
+        return f"'{clip_name(name, 160)}' has a filter in brackets: send only the name"
     urns = (scope.schema.lower(),) if isinstance(scope, ResourceType) else ()
-    whole = name.lower() in urns  # the URN of a schema is not a name that is near one
+    whole = name.lower() in urns  # no attribute is similar to a schema URN
     hint = "" if whole else nearest(name.rpartition(":")[2], short, 0.7)
     inside = f" within '{scope.path}[…]'" if isinstance(scope, Attribute) else ""
     return f"No schema declares '{clip_name(name, 160)}'{hint}{inside}"
 
 
 def refuse_secret(chain: Chain) -> None:
-    """Refuse to compare what is never returned: each answer tells a bit of it.
+    """Reject a comparison with a secret, because every result reveals a bit of it.
 
-    Choice: RFC 7644 §7.5.2 keeps secrets out of URIs; here no query has any.
+    Choice: RFC 7644 §7.5.2 keeps secrets out of URIs; this server rejects them in the
+    body of a query too.
 
-    Raises SensitiveException, 403.
+    Raises SensitiveException (403).
     """
     for attribute in chain:
         if attribute.is_secret:
             raise SensitiveException(
-                detail=f"'{attribute.path}' is never returned: no filter or sort may "
-                "ask for it (RFC 7643 §7; RFC 7644 §7.5.2)."
+                detail=f"'{attribute.path}' is never returned: send a filter or sortBy "
+                "without it (RFC 7643 §7; RFC 7644 §7.5.2)."
             )
 
 
 Unknown = Callable[[str, Scope], None]
-"""What to do about a name of a filter that no schema declares."""
+"""Handles a name in a filter that no schema declares: raises, or returns."""
 
 
 def bind_filter(
     tree: Filter[str], scope: Scope, gate: Gate, unknown: Unknown
 ) -> Filter[Chain]:
-    """Find the attributes that a filter names, and check what they are compared with.
+    """Resolve the names in a filter, and validate the values that it gives.
 
-    Raises InvalidFilterException (wrong type), SensitiveException, what `unknown` does.
+    Raises InvalidFilterException (wrong type), SensitiveException, and what `unknown`
+    raises.
     """
     match tree:
         case LogExp(op, terms):
@@ -2070,7 +2072,7 @@ def bind_filter(
     if isinstance(tree, AttrExp):
         return bind_comparison(chain, tree.op, tree.value, scope, gate)
     if not chain:
-        return AttrExp((), "pr", None)  # it has no element to match
+        return AttrExp((), "pr", None)  # unassigned, so no element matches
     below = bracket_scope(chain[-1])
     return ValuePath(chain, bind_filter(tree.filter, below, gate, unknown))
 
@@ -2078,7 +2080,7 @@ def bind_filter(
 def bind_comparison(
     chain: Chain, op: str, literal: Any, scope: Scope, gate: Gate
 ) -> AttrExp[Chain]:
-    """Find what a comparison looks at, and check the value that it gives."""
+    """Return the bound comparison, with a valid value of its attribute's type."""
     if not chain or op == "pr" or (op in ("eq", "ne") and literal is None):
         return AttrExp(chain, op, literal)
     if chain[-1].is_complex and "value" in chain[-1].attributes:
@@ -2095,10 +2097,10 @@ def bind_comparison(
 def bind_path(
     path: str | ValuePath[str], type: ResourceType, gate: Gate
 ) -> tuple[Chain, ValuePath[Chain] | None]:
-    """Find the target of a PATCH path, and what selects the elements of it.
+    """Return the target of a PATCH path, and the value path that selects its elements.
 
-    Raises InvalidPathException, InvalidFilterException within brackets, and LookupError
-    that says which of its names no schema declares.
+    Raises InvalidPathException, InvalidFilterException (within brackets), and
+    LookupError (a name that no schema declares).
     """
     name = path if isinstance(path, str) else path.path
     chain = resolve(name, type, gate, InvalidPathException)
@@ -2111,17 +2113,17 @@ def bind_path(
     below = resolve(path.sub, scope, gate, InvalidPathException) if path.sub else ()
     if path.sub and not below:
         raise_unknown(path.sub, scope)
-    below = below if chain[-1].is_complex else ()  # `value` is the element itself
+    below = below if chain[-1].is_complex else ()  # a simple element is its own `value`
     return (*chain, *below), ValuePath(chain, inner, below)
 
 
 def raise_unknown(name: str, scope: Scope) -> NoReturn:
-    """Raise LookupError that says that no schema declares this name."""
+    """Raise LookupError for a name that no schema declares."""
     raise LookupError(unknown_name(name, scope))
 
 
 def is_computed(tree: Filter[Chain]) -> bool:
-    """Return whether a filter looks at computed attributes, which are not stored."""
+    """Return whether a filter uses computed attributes, which are not stored."""
     match tree:
         case LogExp(_, terms):
             return any(map(is_computed, terms))
@@ -2134,7 +2136,15 @@ def is_computed(tree: Filter[Chain]) -> bool:
 
 
 def compile_filter(tree: Filter[Chain]) -> Predicate:
-    """Compile a bound filter, each case after the syntax that it handles."""
+    """Return the predicate of a bound filter.
+
+    >>> path = parse_path('emails[type eq "work"].value')
+    >>> user = create_app().provider.types["User"]
+    >>> chain, selected = bind_path(path, user, Gate())
+    >>> matches = compile_filter(selected)
+    >>> matches({"emails": [{"type": "home"}]}), matches({"emails": [{"type": "Work"}]})
+    (False, True)
+    """
     match tree:
         case LogExp("and", terms):  # a and b and c
             return all_of([compile_filter(term) for term in terms])
@@ -2152,7 +2162,7 @@ def compile_filter(tree: Filter[Chain]) -> Predicate:
 
 
 def count_terms(tree: Filter[Chain]) -> int:
-    """Return how many comparisons a filter makes of each resource or element."""
+    """Return how many comparisons a filter makes on each resource or element."""
     match tree:
         case LogExp(op, terms) if op == "and" or not equal_to_any(terms):
             return sum(map(count_terms, terms))
@@ -2162,7 +2172,7 @@ def count_terms(tree: Filter[Chain]) -> int:
 
 
 def compile_value_path(chain: Chain, test: Predicate) -> Predicate:
-    """All parts of a value path match one and the same element."""
+    """Return whether one element matches the whole filter in brackets."""
     *above, name = (attribute.name for attribute in chain)
 
     def matches(resource: Resource) -> bool:
@@ -2176,7 +2186,7 @@ def compile_value_path(chain: Chain, test: Predicate) -> Predicate:
 
 
 def compile_comparison(chain: Chain, op: str, literal: Any) -> Predicate:
-    """Compare an attribute with a value; see the rules at the section's head."""
+    """Return the predicate of one comparison, by the rules above."""
     unassigned = op == "ne" or (op == "eq" and literal is None)
     if not chain:
         absent = unassigned and not (op == "ne" and literal is None)
@@ -2190,7 +2200,7 @@ def compile_comparison(chain: Chain, op: str, literal: Any) -> Predicate:
 
 
 def converter(attribute: Attribute) -> Callable[[Any], Any]:
-    """Answer what brings stored values into the form in which they are compared."""
+    """Return the function that converts stored values to the form to compare."""
     if attribute.type == "dateTime":
         return instants.__getitem__
     if attribute.type in TEXTUAL:
@@ -2214,23 +2224,23 @@ TEXTUAL = ("string", "reference", "binary")
 
 
 def read_literal(attribute: Attribute, op: str, literal: Any, gate: Gate) -> Any:
-    """Return what values of this attribute are compared with.
+    """Return the value to compare with, converted to the type of the attribute.
 
     "Boolean and Binary attributes SHALL cause a failed response (HTTP status code 400)
     with "scimType" of "invalidFilter"" for gt, ge, lt and le (RFC 7644 Table 3).
-    Choice: so do co, sw and ew on all that is not text, of which Table 3 is silent.
+    Choice: so do co, sw and ew on every type but text, where Table 3 is silent.
     """
     if attribute.is_complex:
         raise InvalidFilterException(
             detail=f"'{attribute.path}' is complex and has no 'value' to compare: "
-            "name one of its sub-attributes."
+            "send the name of one of its sub-attributes."
         )
     if (op in ("gt", "ge", "lt", "le") and attribute.type not in ORDERED) or (
         op in ("co", "sw", "ew") and attribute.type not in TEXTUAL
     ):
         raise InvalidFilterException(
-            detail=f"'{op}' does not compare '{attribute.path}', whose type is "
-            f"{attribute.type} (RFC 7644 §3.4.2.2, Table 3)."
+            detail=f"'{op}' cannot compare '{attribute.path}', which is of type "
+            f"{attribute.type}: send 'eq', 'ne' or 'pr' (RFC 7644 §3.4.2.2, Table 3)."
         )
     if attribute.type == "boolean":
         return read_boolean(attribute, literal, gate, InvalidFilterException)
@@ -2247,14 +2257,14 @@ def read_literal(attribute: Attribute, op: str, literal: Any, gate: Gate) -> Any
 
 
 NO_PLACE = re.compile(r"[a-z][a-z0-9+.-]*:(?!//[^/?#])|//(?![^/?#])|.*[\0-\x20]", re.I)
-"""A URI with a scheme and without a host, or with what no URI has (RFC 3986)."""
+"""A URI with a scheme or `//` but no host, or invalid characters (RFC 3986)."""
 
 
 def absolute(uri: str, base: str) -> str:
-    """Return the URI of a resource here as this server spells it, others as they are.
+    """Return the URI as this server spells it, or unchanged if it is on another server.
 
-    It is resolved and normalized as RFC 3986 §5.2, §6.2.2 and §6.2.3 say, and is ours
-    below our base. "URIs for SCIM resources with an API version SHALL be considered
+    The URI is resolved against `base` and normalized (RFC 3986 §5.2, §6.2.2, §6.2.3).
+    "URIs for SCIM resources with an API version SHALL be considered
     comparable to URIs without a version or with a different version" (RFC 7643 §2.4).
 
     >>> absolute("HTTP://A.example:80/Users/1", "http://a.example/v2")
@@ -2281,20 +2291,20 @@ def absolute(uri: str, base: str) -> str:
 
 
 def host_of(uri: SplitResult) -> str:
-    """Return host and port, without the port that the scheme has anyway."""
+    """Return host and port, without the default port of the scheme."""
     usual = ":443" if uri.scheme == "https" else ":80"
     return uri.netloc.lower().removesuffix(usual).removesuffix(":")
 
 
 def id_in(uri: str, base: str, endpoint: str = "") -> str | None:
-    """Return the id in the URI of a resource here, at this endpoint or at any."""
+    """Return the id in a URI of this server, at this endpoint or at any endpoint."""
     above, _, id = absolute(uri, base).rpartition("/")
     ours = above == base + endpoint if endpoint else above.rpartition("/")[0] == base
     return unquote(id) if ours and id else None
 
 
 def all_of(tests: list[Predicate]) -> Predicate:
-    """``and``: a loop, however many terms there are; two are the most common."""
+    """Return the predicate of ``and``, with a fast path for two terms."""
     if len(tests) == 2:
         first, second = tests
         return lambda resource: first(resource) and second(resource)
@@ -2311,12 +2321,12 @@ def all_of(tests: list[Predicate]) -> Predicate:
 
 
 def any_of(tests: list[Predicate]) -> Predicate:
-    """``or``."""
+    """Return the predicate of ``or``."""
     return lambda resource: any(each(resource) for each in tests)
 
 
 def equal_to_any(terms: Iterable[Filter[Chain]]) -> tuple[Chain, list[Any]] | None:
-    """Return the attribute and the values, if all terms are `eq` of one attribute."""
+    """Return the attribute and the values, if all terms are `eq` on one attribute."""
     values: dict[Chain, list[Any]] = {}
     for term in terms:
         if not isinstance(term, AttrExp) or term.op != "eq" or term.value is None:
@@ -2327,8 +2337,8 @@ def equal_to_any(terms: Iterable[Filter[Chain]]) -> tuple[Chain, list[Any]] | No
 
 
 def among(chain: Chain, literals: Iterable[Any]) -> Predicate:
-    """``a eq 1 or a eq 2 or ...``: one look-up, however many terms there are."""
-    if chain[-1].name == "primary":  # may be unassigned and false
+    """Return the predicate of ``a eq 1 or a eq 2 or ...``: one lookup for all terms."""
+    if chain[-1].name == "primary":  # unassigned means false
         return any_of([compile_comparison(chain, "eq", each) for each in literals])
     convert = converter(chain[-1])
     wanted = {comparable(chain[-1], each) for each in literals}
@@ -2338,7 +2348,10 @@ def among(chain: Chain, literals: Iterable[Any]) -> Predicate:
 
 
 def presence(chain: Chain, wanted: bool) -> Predicate:
-    """``pr``: "if the attribute has a non-empty or non-null value ... a match"."""
+    """Return the predicate of ``pr``, negated if `wanted` is False.
+
+    "if the attribute has a non-empty or non-null value ... a match".
+    """
 
     def test(resource: Resource) -> bool:
         return any(map(is_present, values_at(resource, chain))) is wanted
@@ -2347,7 +2360,7 @@ def presence(chain: Chain, wanted: bool) -> Predicate:
 
 
 def is_present(value: Any) -> bool:
-    """Return whether a value, or a part of a complex one, is not empty (Table 3)."""
+    """Return whether a value, or any part of a complex one, is not empty (Table 3)."""
     if isinstance(value, (dict, list)):
         return any(
             map(is_present, value.values() if isinstance(value, dict) else value)
@@ -2358,7 +2371,7 @@ def is_present(value: Any) -> bool:
 def compare_primary(
     chain: Chain, compare: Callable[[Any, Any], Any], literal: Any, unassigned: bool
 ) -> Predicate:
-    """Compare `primary`.
+    """Return the predicate of a comparison with `primary`.
 
     "If not specified, the value of "primary" SHALL be assumed to be "false"" (RFC 7643
     §2.4).
@@ -2377,7 +2390,7 @@ def compare_primary(
 
 
 def matcher(chain: Chain, op: str, literal: Any, unassigned: bool) -> Predicate:
-    """Compare the values at the end of a chain, any of them, or answer `unassigned`."""
+    """Return the predicate that compares any value, or is `unassigned` without one."""
     compare, convert = COMPARISONS[op], converter(chain[-1])
     *above, name = (attribute.name for attribute in chain)
 
@@ -2402,13 +2415,13 @@ def matcher(chain: Chain, op: str, literal: Any, unassigned: bool) -> Predicate:
 
 
 def elements_at(resource: Resource, chain: Chain) -> list[Resource]:
-    """Return the elements for a filter in brackets, simple ones as objects."""
+    """Return the elements for a filter in brackets, with simple ones as objects."""
     found = values_at(resource, chain)
     return found if chain[-1].is_complex else [{"value": each} for each in found]
 
 
 def values_at(resource: Resource, chain: Chain) -> list[Any]:
-    """Answer all values at the end of a chain, elements one by one."""
+    """Return the values of an attribute, with each element of a multi-valued one."""
     first = resource.get(chain[0].name)
     if first is None:
         return []
@@ -2423,7 +2436,7 @@ def values_at(resource: Resource, chain: Chain) -> list[Any]:
 
 
 def bracket_scope(attribute: Attribute) -> Attribute:
-    """Answer where the names between brackets are looked up.
+    """Return the scope of the names between brackets.
 
     The elements of a simple multi-valued attribute have a `value` there (RFC 7644
     §3.5.2.2 speaks of a filter "comparing a "value"").
@@ -2436,21 +2449,20 @@ def bracket_scope(attribute: Attribute) -> Attribute:
 
 
 SortKey = tuple[bool, bool, Any]
-"""Whether there is no value, whether it is a string, and the value as compared."""
+"""Whether the value is unassigned, whether it is a string, and the value to compare."""
 UNASSIGNED: SortKey = (True, False, 0)
 
 
-SORTED_LENGTH = 1000  # characters. Choice: sorting looks at no more; a cursor has them
+SORTED_LENGTH = 1000  # characters. Choice: sort by these alone; a cursor contains them
 
 
 def sort_key(chain: Chain) -> Callable[[Resource], SortKey]:
-    """Answer the key that orders resources by an attribute (RFC 7644 §3.4.2.3).
+    """Return the key function that sorts by an attribute (RFC 7644 §3.4.2.3).
 
-    Of a multi-valued attribute it is the primary value, "or else the first value in the
-    list, if any"; what has no value is "ordered last if ascending and first if
-    descending". Choice: by code point, where the RFC has "Unicode alphabetic".
+    A multi-valued attribute is sorted by its primary value, "or else the first value in
+    the list, if any". Resources without a value are "ordered last if ascending and
+    first if descending". Choice: by code point, where the RFC has "Unicode alphabetic".
     """
-
     convert = converter(chain[-1])
 
     def key(resource: Resource) -> SortKey:
@@ -2469,7 +2481,7 @@ def sort_key(chain: Chain) -> Callable[[Resource], SortKey]:
 
 
 def preferred(attribute: Attribute, elements: list[Any]) -> Any:
-    """Answer the primary element, or else the first."""
+    """Return the primary element, or else the first."""
     if attribute.is_complex:
         for element in elements:
             if element.get("primary") is True:
@@ -2480,16 +2492,18 @@ def preferred(attribute: Attribute, elements: list[Any]) -> Any:
 def parse_sort(
     text: str, types: Sequence[ResourceType], gate: Gate
 ) -> list[Chain | None]:
-    """Find the attribute to sort by in each of these types.
+    """Return the attribute to sort by in each of these types, None if it has none.
 
-    Raises InvalidValueException for one that is unknown or complex without a `value`.
+    Raises InvalidValueException (unknown, or complex without a `value`).
     """
     try:
         path = parse_path(text, gate)
     except (InvalidPathException, InvalidFilterException) as error:
         raise InvalidValueException(detail=f"sortBy: {error.detail}") from None
     if isinstance(path, ValuePath):
-        raise InvalidValueException(detail="sortBy takes no value filter.")
+        raise InvalidValueException(
+            detail="sortBy has a filter in brackets: send only the name."
+        )
     chains = [resolve(path, each, gate, InvalidValueException) for each in types]
     if not any(chains):
         detail = unknown_name(path, types[0])
@@ -2502,8 +2516,8 @@ def parse_sort(
             refuse_secret(chain)
             if chain[-1].is_complex:
                 raise InvalidValueException(
-                    detail=f"sortBy: '{chain[-1].path}' is complex: "
-                    "name one of its sub-attributes."
+                    detail=f"sortBy: '{chain[-1].path}' is complex and has no 'value': "
+                    "send the name of one of its sub-attributes."
                 )
         result.append(chain or None)
     return result
