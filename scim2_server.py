@@ -1632,19 +1632,20 @@ def assign(container: Resource, name: str, value: Any) -> Resource:
 #   PATH      = attrPath / valuePath [subAttr]
 #
 # "Attribute names and attribute operators used in filters are case insensitive."
-# Erratum 7122 (Held): a PATH that is an attrExp stays refused. Erratum 7319 (Reported):
-# `not(` and `not (` both parse. "$ref" is an ATTRNAME, whatever the ABNF says (RFC 7643
-# §2.4 names it). Choice: where the ABNF has one SP there may be several. A URN can end
-# in what looks like a name, so a name is kept as written until `resolve` splits it.
+# Erratum 7122 (Held): a PATH that is an attrExp is rejected. Erratum 7319 (Reported):
+# `not(` and `not (` both parse. "$ref" is an ATTRNAME although the ABNF excludes it,
+# because RFC 7643 §2.4 defines it. Choice: several spaces are accepted for one SP.
+# A URN can end in text that looks like an attribute name, so names stay as written
+# until `resolve` splits them.
 
 
 Name = TypeVar("Name")
-"""What names an attribute: a `str` in a parsed filter, a `Chain` in a bound one."""
+"""The name of an attribute: a `str` in a parsed filter, a `Chain` in a bound one."""
 
 
 @dataclass(frozen=True, slots=True)
 class AttrExp(Generic[Name]):
-    """``attrExp``: a comparison; `pr` has no value."""
+    """``attrExp``: a comparison. The value of `pr` is None."""
 
     path: Name
     op: str
@@ -1668,7 +1669,7 @@ class NotExp(Generic[Name]):
 
 @dataclass(frozen=True, slots=True)
 class ValuePath(Generic[Name]):
-    """``valuePath``, in a PATH with the sub-attribute after it."""
+    """``valuePath``, with the sub-attribute that can follow it in a PATH."""
 
     path: Name
     filter: Filter[Name]
@@ -1681,7 +1682,7 @@ Filter = AttrExp[Name] | LogExp[Name] | NotExp[Name] | ValuePath[Name]
 def parse_filter(text: str, gate: Gate | None = None) -> Filter[str]:
     """Parse FILTER (RFC 7644 §3.4.2.2).
 
-    Raises InvalidFilterException with the column and what was expected there.
+    Raises InvalidFilterException with the column and the expected syntax.
 
     >>> parse_filter('title pr').op
     'pr'
@@ -1698,8 +1699,9 @@ def parse_path(text: str, gate: Gate | None = None) -> str | ValuePath[str]:
 
     Raises InvalidPathException, or InvalidFilterException within brackets (Table 9).
 
-    >>> parse_path('emails[type eq "work"].value').sub
-    'value'
+    >>> path = parse_path('emails[type eq "work"].value')
+    >>> path.path, path.filter, path.sub
+    ('emails', AttrExp(path='type', op='eq', value='work'), 'value')
     """
     return Parser(text, gate or Gate(), InvalidPathException).whole_path()
 
@@ -1725,32 +1727,33 @@ NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?(?=[ )
 BARE = re.compile(
     r"'([^'\x00-\x1f]*)'(?=[ )\]]|$)|[^ )\]\"\[('\x00-\x1f][^ )\]\"\[(\x00-\x1f]*"
 )
-WORD = re.compile(r"[A-Za-z]+(?= +[\"'0-9])", re.A)  # before a value, so not one
+WORD = re.compile(r"[A-Za-z]+(?= +[\"'0-9])", re.A)  # an unknown operator
 VALUE = "a value: a string in double quotes, a number, true, false or null"
 LITERALS = {"true": True, "false": False, "null": None}
 
 
 class Parser:
-    """A recursive-descent parser: one method for each rule, in the order above."""
+    """A recursive-descent parser with a method for each rule of the ABNF."""
 
     def __init__(self, text: str, gate: Gate, error: type[SCIMException]) -> None:
         self.text = text
         self.gate = gate
         self.error = error
         self.at = 0
-        self.before = ""  # what errors show of the text up to `seen`: no values
+        self.before = ""  # the text up to `seen`, with values hidden, for errors
         self.seen = 0
         self.depth = 0
         if len(text) > MAX_FILTER_LENGTH:
             raise error(
-                detail=f"{len(text)} characters exceed the limit: {MAX_FILTER_LENGTH}."
+                detail=f"A filter or path of {len(text)} characters is too long: "
+                f"send at most {MAX_FILTER_LENGTH}."
             )
 
     def fail(self, expected: str, found: str = "") -> NoReturn:
-        """Raise the error of this place. It shows no values: one can be a secret."""
+        """Raise the error for this column, without values: they can be secret."""
         found = found or clip(self.text[self.at : self.at + 1]) or "the end"
         before = self.before + self.text[self.seen : self.at]
-        before = re.sub("=[^ ]*", "=…", before)  # a name can have one
+        before = re.sub("=[^ ]*", "=…", before)  # a URN can contain a value after "="
         before = f", after '{clip(before[-59:])}'" if before else ""
         raise self.error(
             detail=f"At column {self.at + 1}{before}: "
@@ -1758,42 +1761,42 @@ class Parser:
         )
 
     def take(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
-        """Consume this pattern, if the text matches it here."""
+        """Consume the pattern, if the text matches it here."""
         match = pattern.match(self.text, self.at)
         if match:
             self.at = match.end()
         return match
 
     def close(self, text: str, expected: str) -> None:
-        """Consume a closing bracket, which must stand here."""
+        """Consume a closing bracket, or raise if the text has something else here."""
         self.blanks(BLANKS_AT_END)
         if not self.text.startswith(text, self.at):
             self.fail(expected)
         self.at += len(text)
 
     def space(self, otherwise: str = "") -> None:
-        """``SP``; Client (RFC 7644 §3.5.2.2): none before a value, as in `eq"x"`."""
+        """``SP``. Client (RFC 7644 §3.5.2.2): no space before a value: `eq"x"`."""
         if not self.take(BLANKS):
             if not self.text.startswith(tuple(otherwise), self.at):
                 self.fail("a space")
-            example = f"no blank at column {self.at + 1}"
+            example = f"no space at column {self.at + 1}"
             self.gate.meet("filter-spacing", example, self.error)
 
     def blanks(self, pattern: re.Pattern[str]) -> None:
-        """Meet blanks where the ABNF has none."""
+        """Consume spaces where the ABNF allows none, which is a deviation."""
         column = self.at + 1
         if self.take(pattern):
-            self.gate.meet("filter-spacing", f"blanks at column {column}", self.error)
+            self.gate.meet("filter-spacing", f"spaces at column {column}", self.error)
 
     def end(self, expected: str) -> None:
-        """Check that nothing is left."""
+        """Raise if text is left."""
         self.blanks(BLANKS_AT_END)
         if self.at < len(self.text):
             self.take(BLANKS)
             self.fail(expected)
 
     def deeper(self) -> None:
-        """Open a bracket or parenthesis, and count how deep they are nested."""
+        """Count an open bracket or parenthesis, and limit how deep they nest."""
         self.depth += 1
         if self.depth > MAX_NESTING:
             self.fail(f"no more than {MAX_NESTING} nested parentheses and brackets")
@@ -1808,7 +1811,7 @@ class Parser:
         return self.joined("and", lambda: self.term(inside))
 
     def joined(self, op: str, rule: Callable[[], Filter[str]]) -> Filter[str]:
-        """One or more terms: a loop, so that many terms do not make a deep tree."""
+        """One or more terms, in a loop so that many terms do not make a deep tree."""
         terms = [rule()]
         while self.take(AND_OR[op]):
             self.space("(")
@@ -1843,7 +1846,7 @@ class Parser:
             self.fail(f"a name of at most {MAX_NAME} characters")
         if self.text.startswith(".", self.at):
             if "." in match[0]:
-                self.fail("one sub-attribute at most")
+                self.fail("at most one sub-attribute")
             self.at += 1
             self.fail("the name of a sub-attribute")
         return match[0]
@@ -1860,7 +1863,7 @@ class Parser:
         return found
 
     def value_path(self, path: str) -> Filter[str]:
-        """``valuePath``; Client (Entra): with a comparison behind the brackets."""
+        """``valuePath``. Client (Entra): with a comparison after the brackets."""
         found = self.brackets()
         column = self.at + 1
         if not (sub := self.take(SUB)):
@@ -1874,7 +1877,7 @@ class Parser:
     def comparison(self, path: str) -> AttrExp[str]:
         """``attrPath SP "pr" / attrPath SP compareOp SP compValue``."""
         if self.depth and not self.text.startswith(" ", self.at):
-            self.hide(self.at - len(path))  # a value as in keys[a], not a name
+            self.hide(self.at - len(path))  # can be a value, as in keys[a]
         if not self.take(BLANKS) or not (match := self.take(COMPARE)):
             word = WORD.match(self.text, self.at)
             expected = "an operator (eq, ne, co, sw, ew, gt, ge, lt, le, pr)"
@@ -1891,13 +1894,13 @@ class Parser:
         return AttrExp(path, op, value)
 
     def hide(self, start: int) -> None:
-        """Keep what was read from here on out of errors: it is a value."""
+        """Hide the text from `start` to here in errors, because it is a value."""
         mark = self.text[start] if self.text[start] in "\"'" else ""
         self.before = f"{self.before}{self.text[self.seen : start]}{mark}…{mark}"[-59:]
         self.seen = self.at
 
     def value(self, path: str, op: str) -> str | int | float | bool | None:
-        """``compValue``, which is as in JSON (RFC 8259)."""
+        """``compValue``, a JSON value (RFC 8259)."""
         start = self.at
         if match := self.take(NUMBER):
             return self.number(match[0], start)
@@ -1913,7 +1916,7 @@ class Parser:
             self.gate.meet("unquoted-value", example, self.error)
             text = match[0] if match[1] is None else match[1]
         elif self.text.startswith('"', start):
-            self.fail("a string as in JSON, to its closing quote")
+            self.fail("a JSON string with its closing quote")
         else:
             self.fail(VALUE)
         if not text.isascii() and re.search("[\ud800-\udfff]", text):
@@ -1922,11 +1925,11 @@ class Parser:
         return text
 
     def number(self, text: str, start: int) -> int | float:
-        """``number``: one that a double can hold, and that is not too long to read."""
+        """``number``, which a double must be able to hold."""
         try:
             number: int | float = json.loads(text)
-            float(number)  # one that JSON reads as an integer may be as large
-        except (ValueError, OverflowError):
+            float(number)  # an integer can be too large for a double
+        except (ValueError, OverflowError):  # ValueError: more digits than int() reads
             number = math.inf
         if number == math.inf or number == -math.inf:
             self.at = start

@@ -638,7 +638,7 @@ MESSAGES = {
     "userName": "expected an operator (eq, ne, co, sw, ew, gt, ge, lt, le, pr)",
     'userName regex "a"': "an operator (eq, ne, co, sw, ew, gt, ge, lt, le, pr), "
     "found 'regex'",
-    'userName eq "a': "expected a string as in JSON, to its closing quote",
+    'userName eq "a': "expected a JSON string with its closing quote",
     'emails[type eq "work"': "expected ']', 'and' or 'or', found 'the end'",
     'userName eq "a" xor title pr': """after 'userName eq "…" ': expected 'and', """
     "'or' or the end of the filter, found 'x'",
