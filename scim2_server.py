@@ -2175,7 +2175,7 @@ def count_terms(tree: Filter[Chain]) -> int:
 
 
 def compile_value_path(chain: Chain, test: Predicate) -> Predicate:
-    """Return whether one element matches the whole filter in brackets."""
+    """Return the predicate of a value path: one element matches the whole filter."""
     *above, name = (attribute.name for attribute in chain)
 
     def matches(resource: Resource) -> bool:
@@ -2264,7 +2264,7 @@ NO_PLACE = re.compile(r"[a-z][a-z0-9+.-]*:(?!//[^/?#])|//(?![^/?#])|.*[\0-\x20]"
 
 
 def absolute(uri: str, base: str) -> str:
-    """Return the URI as this server spells it, or unchanged if it is on another server.
+    """Return the URI of a resource here in its canonical form, other URIs unchanged.
 
     The URI is resolved against `base` and normalized (RFC 3986 §5.2, §6.2.2, §6.2.3).
     "URIs for SCIM resources with an API version SHALL be considered
@@ -2300,7 +2300,7 @@ def host_of(uri: SplitResult) -> str:
 
 
 def id_in(uri: str, base: str, endpoint: str = "") -> str | None:
-    """Return the id in a URI of this server, at this endpoint or at any endpoint."""
+    """Return the id in the URI of a resource here; "" means any endpoint."""
     above, _, id = absolute(uri, base).rpartition("/")
     ours = above == base + endpoint if endpoint else above.rpartition("/")[0] == base
     return unquote(id) if ours and id else None
