@@ -538,8 +538,8 @@ class Attribute:
     """The sub-attributes."""
     refers: tuple[str, ...] = ()
     """The resource types, by name, of which `value` can be an id."""
-    links: tuple[str, ...] = ()
-    """The referenceTypes of a reference by itself, if a resource type is among them."""
+    links: Mapping[str, str] = field(default_factory=dict)
+    """The referenceTypes of a URI, with their endpoints, if any is served here."""
     form: Form | None = None
     """The form that RFC 7643 gives its strings, if it gives one."""
     computed: bool = False
@@ -657,15 +657,20 @@ COMPUTED = ("$ref", "type", "display", "displayname")
 
 
 def compile_attributes(
-    documents: Iterable[Mapping[str, Any]] | None, above: str, types: Sequence[str]
+    documents: Iterable[Mapping[str, Any]] | None, above: str, types: Mapping[str, str]
 ) -> Attributes:
-    """Compile attributes by their names; `types` are the names of those served."""
+    """Compile attributes by their names; `types` are endpoints by name."""
     compiled = (compile_attribute(each, above, types) for each in documents or [])
     return Attributes((each.name.lower(), each) for each in compiled)
 
 
+def is_closed(attribute: Attribute) -> bool:
+    """Return whether a URI may only name resources of types that are served here."""
+    return bool(attribute.links) and all(attribute.links.values())
+
+
 def compile_attribute(
-    document: Mapping[str, Any], above: str, types: Sequence[str]
+    document: Mapping[str, Any], above: str, types: Mapping[str, str]
 ) -> Attribute:
     """Compile an attribute, and what is below it.
 
@@ -685,10 +690,10 @@ def compile_attribute(
         refers = tuple(x for x in ref.get("referenceTypes") or [] if x in types)
     for each in COMPUTED if refers else ():
         if each in below and below[each].is_text:
-            below[each] = replace(below[each], computed=True, required=False, links=())
-    links = tuple(document.get("referenceTypes") or [])
-    if values["type"] != "reference" or not set(links).intersection(types):
-        links = ()
+            below[each] = replace(below[each], computed=True, required=False)
+    links = {x: types.get(x, "") for x in document.get("referenceTypes") or []}
+    if values["type"] != "reference" or not any(links.values()):
+        links = {}
     if values["type"] == "reference":
         values["form"] = URI
     if values["type"] in ("binary", "reference"):
@@ -796,8 +801,8 @@ def compile_types(
         if each["id"].lower() in by_urn:
             raise ValueError(f"two schemas have the id {clip(each['id'], 200)}")
         by_urn[each["id"].lower()] = each
-        compile_attributes(each.get("attributes"), "", ())  # also of one not in use
-    names = [str(each["name"]) for each in types]
+        compile_attributes(each.get("attributes"), "", {})  # also of one not in use
+    names = {str(each["name"]): str(each["endpoint"]) for each in types}
     compiled = {}
     for document in types:
         compiled[document["name"]] = compile_type(document, by_urn, names, classes)
@@ -818,7 +823,7 @@ def compile_types(
 def compile_type(
     document: Mapping[str, Any],
     schemas: Mapping[str, Mapping[str, Any]],
-    names: Sequence[str],
+    names: Mapping[str, str],
     classes: Mapping[str, Model],
 ) -> ResourceType:
     """Compile one resource type (RFC 7643 §6)."""
@@ -876,7 +881,7 @@ def compile_type(
             *((*chain, chain[-1].attributes["value"]) for chain in references),
         ),
         references=references,
-        links=tuple(c for c in chains if c[-1].links and {*c[-1].links} <= {*names}),
+        links=tuple(c for c in chains if is_closed(c[-1]) and not c[-1].computed),
         documents=documents,
         classes={
             name: classes[each["id"].lower()]
@@ -2303,7 +2308,7 @@ def id_in(uri: str, base: str, endpoint: str = "") -> str | None:
     """Return the id in the URI of a resource here; "" means any endpoint."""
     above, _, id = absolute(uri, base).rpartition("/")
     ours = above == base + endpoint if endpoint else above.rpartition("/")[0] == base
-    return unquote(id) if ours and id else None
+    return unquote(id) if ours and id and id == quote(unquote(id), safe="") else None
 
 
 def all_of(tests: list[Predicate]) -> Predicate:
@@ -4543,6 +4548,8 @@ def map_values(
     below = tuple(rest)
     step = change if not below else lambda value: map_values(value, below, change)
     new = [step(each) for each in old] if attribute.multi_valued else step(old)
+    if attribute.multi_valued and {} in new:
+        new = [each for each in new if each != {}]
     return container if new is old else assign(container, attribute.name, new)
 
 
@@ -4810,6 +4817,7 @@ def settle_references(
     gate: Gate,
 ) -> Resource:
     """Check what new references name; one that only has the `$ref` gets its `value`."""
+    sent = new
     for chain in type.references:
         name = chain[0].name
         before, after = old.get(name), new.get(name)
@@ -4823,15 +4831,17 @@ def settle_references(
             _, come = difference(before or [], after)
             settled = {id(each): settle(each) for each in come}
             if any(settled[id(each)] is not each for each in come):
-                whole = [settled.get(id(each), each) for each in after]
+                whole = [x for each in after if (x := settled.get(id(each), each))]
                 new = assign(new, name, distinct(attribute, whole))
         else:
             new = map_values(new, chain, settle)
     for chain in type.links:
         for uri in set(values_at(new, chain)).difference(values_at(old, chain)):
-            target = id_in(uri, gate.base) or uri
-            if target != uri or not re.search("[:/]", uri):  # or it is elsewhere
-                check_id(directory, chain[-1], chain[-1].links, target, gate)
+            if id_named(directory, chain[-1].links, uri, gate) is None:
+                check_id(directory, chain[-1], chain[-1].links, uri, gate)
+    if new is not sent:  # what was dropped may have been all that there was
+        check_required_within(type.marked["required"], new, stored=True)
+        new["schemas"] = schemas_of(type, new)
     return new
 
 
@@ -4842,24 +4852,38 @@ def settle_reference(
     gate: Gate,
     known: Container[str],
 ) -> Resource:
-    """Check one reference (RFC 7643 §2.3.7); those `known` were there before."""
-    if "value" not in element and "$ref" in element:
-        for name in attribute.refers:
-            endpoint = directory.provider.types[name].endpoint
-            id = id_in(element["$ref"], gate.base, endpoint)
-            if id is not None and directory.find(id, [name]):
-                rest = {key: x for key, x in element.items() if key != "$ref"}
-                return {"value": id, **rest}
-            if id is not None:
-                gate.meet(
-                    "dangling-reference", f"{attribute.path}: '{shown(attribute, id)}'"
-                )
-    id = element.get("value")
-    if id is not None and "$ref" in element:  # it was data until it got the value
-        element = {key: x for key, x in element.items() if key != "$ref"}
+    """Check one reference (RFC 7643 §2.3.7); those `known` were there before.
+
+    Choice: a `$ref` alone that may only name resources, and names none, is dropped: it
+    holds no id to keep. It is data where referenceTypes has another, as "external".
+    """
+    id, uri = element.get("value"), element.get("$ref")
+    if uri is not None:
+        rest = {key: x for key, x in element.items() if key != "$ref"}
+        if id is not None:  # it was data until it got the value
+            element = rest
+        elif found := id_named(directory, attribute.refers, uri, gate):
+            return {"value": found, **rest}
+        elif is_closed(attribute.attributes["$ref"]):
+            gate.meet("dangling-reference", f"{attribute.path}.$ref: '{clip(uri)}'")
+            return rest
     if id is not None and id not in known:
         check_id(directory, attribute, attribute.refers, id, gate)
     return element
+
+
+def id_named(
+    directory: Directory, types: Iterable[str], uri: str, gate: Gate
+) -> str | None:
+    """Return the id of the resource of one of these types that a URI names, if any.
+
+    Choice: a URI with another version names it too (RFC 7643 §2.4: "comparable").
+    """
+    for name in types:
+        id = id_in(uri, gate.base, directory.provider.types[name].endpoint)
+        if id is not None and directory.find(id, [name]):
+            return id
+    return None
 
 
 def check_id(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from conftest import BULK, ENTERPRISE, GROUP, SEARCH, USER, Client, Reply, assert_error
 
-from scim2_server import create_app
+from scim2_server import create_app, default_documents
 
 MakeClient = Callable[..., Client]
 BASE = "http://localhost/v2"
@@ -562,8 +562,8 @@ def writes(sent: dict[str, Any]) -> list[tuple[str, str, Any]]:
         ("PATCH", "/Groups/2", patch(None, {"members": [sent]})),
         ("POST", "/Users", users),
         ("PUT", "/Users/1", users | {"userName": "ann"}),
-        ("PATCH", "/Users/1", patch(MANAGER, {"value": sent["value"]})),
-        ("PATCH", "/Users/1", patch(f"{MANAGER}.value", sent["value"])),
+        ("PATCH", "/Users/1", patch(MANAGER, {"value": sent.get("value")})),
+        ("PATCH", "/Users/1", patch(f"{MANAGER}.value", sent.get("value"))),
     ]
 
 
@@ -702,7 +702,7 @@ def test_a_reference_by_any_uri_of_ours(client: Client, ref: str) -> None:
 
 @pytest.mark.parametrize("ref", OTHERS)
 def test_a_reference_by_the_uri_of_another(client: Client, ref: str) -> None:
-    """It names no resource here: it is kept as sent, and removed by itself alone."""
+    """It names no resource here: it finds and removes nothing, and is not kept."""
     client.user("ann")
     sent = {"schemas": [GROUP], "displayName": "g", "members": [{"value": "1"}]}
     made = client.post("/Groups", sent)
@@ -711,9 +711,70 @@ def test_a_reference_by_the_uri_of_another(client: Client, ref: str) -> None:
     kept = client.patch(path, of_members("remove", value))
     assert kept.json == made.json
     added = client.patch(path, of_members("add", value))
-    assert added["members"] == [*made["members"], *value]
-    gone = client.patch(path, of_members("remove", value))
-    assert gone["members"] == made["members"]
+    assert added["members"] == made["members"]
+
+
+NAMELESS = (
+    *("none", "/users/1", "/Users/1/x", "/v2/Users/1?x=1", f"{BASE}/Users/1?x=1"),
+    *("/Me", "/Boxes/none", "mailto:x", "//evil.example/v2/Users/1", "/Users/none"),
+    *("/Groups/none", "/Groups/1", "/Users/2"),
+)
+
+
+@pytest.mark.parametrize("ref", NAMELESS)
+@pytest.mark.parametrize("way", range(6))
+def test_a_ref_alone_that_dangles(make_client: MakeClient, ref: str, way: int) -> None:
+    """It is not shown, and said so; refused in strict, at every form (§2.3.7)."""
+    verb, path, body = writes({"$ref": ref})[way]
+    for tolerance in ("standard", "strict"):
+        ids = map(str, count(1))
+        client = make_client(new_id=ids.__next__, tolerance=tolerance)
+        client.user("ann")
+        client.group("old", "1")
+        before = client.get("").json
+        if ENTERPRISE in body:
+            body[ENTERPRISE] = {"manager": {"$ref": ref}}
+        reply = client.request(verb, path, body)
+        if tolerance == "strict":
+            assert_error(reply, 400, "invalidValue")
+            assert client.get("").json == before
+            continue
+        assert reply.status in (200, 201), reply.content
+        assert "dangling-reference" in reply.headers["Scim-Deviation"]
+        assert "$ref" not in str(reply.json.get("members", [])[1:])
+        assert ENTERPRISE not in reply.json
+        assert ENTERPRISE not in reply["schemas"]
+        location = reply["meta"]["location"].removeprefix(BASE)
+        assert client.get(location).json == reply.json
+
+
+def test_a_ref_that_may_be_external(make_client: MakeClient) -> None:
+    """It is data where referenceTypes names more than what is served (§2.3.7)."""
+    ref = {"name": "$ref", "type": "reference", "referenceTypes": ["User", "external"]}
+    subs = [{"name": "value", "type": "string"}, ref]
+    boss = {"name": "boss", "type": "complex", "subAttributes": subs}
+    default = default_documents()
+    own = {"id": "urn:x:Team", "name": "Team", "attributes": [boss]}
+    kind = {"name": "Team", "endpoint": "/Teams", "schema": own["id"]}
+    client = make_client(
+        schemas=[*default["schemas"], own],
+        resource_types=[*default["resource_types"], kind],
+        tolerance="strict",
+    )
+    body = {"schemas": [own["id"]], "boss": {"$ref": "https://other.example/a/b"}}
+    assert client.post("/Teams", body)["boss"] == body["boss"]
+
+
+def test_a_required_reference_that_dangles(make_client: MakeClient) -> None:
+    """What is dropped does not stand for what is required (RFC 7643 §2.2)."""
+    documents = default_documents()
+    group = next(each for each in documents["schemas"] if each["id"] == GROUP)
+    next(x for x in group["attributes"] if x["name"] == "members")["required"] = True
+    client = make_client(
+        schemas=documents["schemas"], resource_types=documents["resource_types"]
+    )
+    body = {"schemas": [GROUP], "displayName": "g", "members": [{"$ref": "x"}]}
+    assert_error(client.post("/Groups", body), 400, "invalidValue")
 
 
 def test_a_reference_into_another_tenant() -> None:
@@ -724,7 +785,7 @@ def test_a_reference_into_another_tenant() -> None:
     group = {"schemas": [GROUP], "displayName": "g"}
     for place in ("/b/v2", "../../b/v2", "http://localhost/b/v2", "/v2", ""):
         value = [{"$ref": f"{place}/Users/{ann}"}]
-        assert client.post("/Groups", group | {"members": value})["members"] == value
+        assert "members" not in client.post("/Groups", group | {"members": value}).json
     for place in ("/a/v2", "..", "/a", "http://localhost/a"):
         value = [{"$ref": f"{place}/Users/{ann}"}]
         [member] = client.post("/Groups", group | {"members": value})["members"]
@@ -732,7 +793,7 @@ def test_a_reference_into_another_tenant() -> None:
 
 
 def test_a_url_that_gets_a_value(client: Client) -> None:
-    """A `$ref` that was data goes when the reference gets a `value` (RFC 7643 §2.4)."""
+    """A `$ref` that dangles does not come with a `value` (RFC 7643 §2.4)."""
     manager = f"{ENTERPRISE}:manager"
     ann = client.user("ann", **{ENTERPRISE: {"manager": {"$ref": "urn:x:boss"}}})
     path = f"/Users/{ann['id']}"
@@ -744,11 +805,10 @@ def test_a_url_that_gets_a_value(client: Client) -> None:
 
 def test_what_stands_beside_a_reference_changes(client: Client) -> None:
     """The reference itself stays as it was (RFC 7644 §3.5.2)."""
-    location = "http://localhost/v2/Users/later"
-    held = {"manager": {"$ref": location}, "department": "a"}
+    held = {"manager": {"value": "later"}, "department": "a"}
     ann = client.user("ann", **{ENTERPRISE: held})
     path = f"/Users/{ann['id']}"
     change = {"op": "remove", "path": f"{ENTERPRISE}:department"}
     reply = client.patch(path, change)
-    assert reply[ENTERPRISE] == {"manager": {"$ref": location}}
+    assert reply[ENTERPRISE] == {"manager": {"value": "later"}}
     assert "Scim-Deviation" not in reply.headers
