@@ -2902,35 +2902,35 @@ def secrets_in(type: ResourceType, name: str, value: Resource) -> list[str]:
 
 # === 8. PATCH (RFC 7644 §3.5.2): apply_patch ===
 #
-# Each operation makes a new resource from the one before; what was there is never
-# changed, so a request that fails has nothing to restore. What becomes of a target:
+# Each operation copies what it changes. The old resource stays as it was, so a request
+# that fails has nothing to undo. What each operation does to its target:
 #
-#                      add                     replace                 remove
-#   one value          is set                  is set                  is unassigned
-#   complex value      sub-attributes merge    sub-attributes merge    is unassigned
-#   many values        append what is new      are exchanged           are unassigned
-#   selected elements  each merges             each merges             each goes
-#   nothing selected   Entra: is made          noTarget                nothing to do
-#   no path            each member by itself   each member by itself   noTarget
+#   target             add                     replace                 remove
+#   single value       sets it                 sets it                 unassigns it
+#   complex value      merges sub-attributes   merges sub-attributes   unassigns it
+#   multiple values    appends new elements    replaces them all       unassigns them
+#   selected elements  merges into each        merges into each        removes each
+#   nothing selected   noTarget, or creates    noTarget, or creates    does nothing
+#   no path            applies to each member  applies to each member  noTarget
 #
-# `Patch.change` goes through the steps in the RFC's order: target, mutability, selected
-# elements, value. The change that remains is a function from the old value to the new
-# one. Only a remove, and a value that the client unassigns (null, [], empty-clears),
-# take something away; a value in which nothing can be written merges nothing.
+# `Patch.change` follows the order of the RFC: target, mutability, selected elements,
+# value. The last step is a function from the old value to the new one. A value is only
+# removed by a remove, or by a value that unassigns it (null, [] or empty-clears). A
+# value without writable sub-attributes changes nothing.
 
 Change = Callable[[Attribute, Any], Any]
-"""Returns the new value of an attribute, given its old one."""
+"""Returns the new value of an attribute, given the old one."""
 Written = tuple[Chain, Any]
-"""An attribute that an operation wrote, and the value: None removes it.
+"""An attribute that an operation wrote, and the value; None if it was removed.
 
-Of a multi-valued attribute it is what was sent of its elements, not the whole list.
-The values [] and {} took nothing away.
+For a multi-valued attribute the value holds the elements that were sent, not all of
+them. The values [] and {} removed nothing.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The attribute that an operation is at, or what a filter selects of it."""
+    """The attribute that an operation changes, or the elements it selects."""
 
     chain: Chain
     filter: Filter[Chain] | None = None  # in brackets
@@ -2939,7 +2939,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation of a PatchOp; `value` is UNSET when none was sent."""
+    """One operation of a PatchOp; `value` is UNSET if the client did not send it."""
 
     op: str
     path: str | None
@@ -2950,29 +2950,33 @@ UNSET = object()
 
 
 def read_operations(payload: Mapping[str, Any], gate: Gate) -> list[Operation]:
-    """Answer the operations of a PatchOp (RFC 7644 §3.5.2).
+    """Return the operations of a PatchOp (RFC 7644 §3.5.2).
 
-    Raises InvalidSyntaxException for what is not a PatchOp, PayloadTooLargeException
-    (Choice: 413, as RFC 7644 §3.7.4 has it for too many operations of a bulk job).
+    Raises InvalidSyntaxException for a body that is not a PatchOp, and
+    PayloadTooLargeException for too many operations (Choice: 413, the status of RFC
+    7644 §3.7.4 for a bulk job with too many).
     """
     message = read_message(payload, "PatchOp", ("Operations",), gate)
     sent = message.get("Operations")
     if not isinstance(sent, list) or not sent:
         raise InvalidSyntaxException(
-            detail="'Operations' must be an array of one or more operations."
+            detail="'Operations' is missing, empty or not an array: send an array of "
+            "one or more operations."
         )
     if len(sent) > MAX_OPERATIONS:
         raise PayloadTooLargeException(
-            detail=f"{len(sent)} operations exceed the limit of one PATCH: "
-            f"{MAX_OPERATIONS}. Send several requests."
+            detail=f"The PATCH has {len(sent)} operations, and the limit is "
+            f"{MAX_OPERATIONS}: send them in several requests."
         )
     return [read_operation(each, gate) for each in sent]
 
 
 def read_operation(sent: Any, gate: Gate) -> Operation:
-    """Answer one operation."""
+    """Return one operation, validated."""
     if not isinstance(sent, dict):
-        raise InvalidSyntaxException(detail="An operation must be an object.")
+        raise InvalidSyntaxException(
+            detail='An operation is not an object: send one with "op" and "value".'
+        )
     names = ("op", "path", "value")
     members = read_members(sent, names, "an operation", gate)
     op = members.get("op")
@@ -2982,19 +2986,23 @@ def read_operation(sent: Any, gate: Gate) -> Operation:
         )
     if not isinstance(op, str) or op.lower() not in OPERATIONS:
         raise InvalidSyntaxException(
-            detail=f'\'op\' must be "add", "remove" or "replace", not {clip(op)!r}.'
+            detail=f'\'op\' is {clip(op)!r}: send "add", "remove" or "replace".'
         )
     if op != op.lower():
         gate.meet("op-case", f"op: {op}")
     path = members.get("path")
     if path is not None and not isinstance(path, str):
-        raise InvalidSyntaxException(detail=f"'path' must be a string: {clip(path)}.")
+        raise InvalidSyntaxException(
+            detail=f"'path' is not a string: {clip(path)}. Send the path of an "
+            'attribute, such as "name.givenName".'
+        )
     value = members.get("value", UNSET)
     if op.lower() == "remove" and value is None:
-        value = UNSET  # null is unassigned, as if it were not there (RFC 7643 §2.5)
+        value = UNSET  # null equals an absent value (RFC 7643 §2.5)
     if op.lower() != "remove" and value is UNSET:
         raise InvalidValueException(
-            detail=f"The {op.lower()} operation has no 'value'."
+            detail=f"The {op.lower()} operation has no 'value': send the value to "
+            f"{'add' if op.lower() == 'add' else 'set'}."
         )
     return Operation(op.lower(), path, value)
 
@@ -3002,7 +3010,7 @@ def read_operation(sent: Any, gate: Gate) -> Operation:
 def read_members(
     sent: Mapping[str, Any], names: Sequence[str], what: str, gate: Gate
 ) -> dict[str, Any]:
-    """Answer the members of a message by their names in the RFC, which have no case."""
+    """Return the members of a message by their names in the RFC, ignoring case."""
     known = {name.lower(): name for name in names}
     members: dict[str, Any] = {}
     for key, value in sent.items():
@@ -3019,7 +3027,7 @@ def read_members(
 def read_message(
     payload: Mapping[str, Any], name: str, names: Sequence[str], gate: Gate
 ) -> dict[str, Any]:
-    """Answer the members of a message whose schema is this one (RFC 7644 §3.1)."""
+    """Return the members of a message, and check its `schemas` (RFC 7644 §3.1)."""
     members = read_members(payload, ("schemas", *names), name, gate)
     urns = read_urns(members.get("schemas"), gate)
     if (MESSAGES + name).lower() not in urns:
@@ -3044,11 +3052,11 @@ class Patch:
         self.complete = complete
         self.written: list[Written] = []
         self.places: dict[Attribute, tuple[list[Any], dict[Any, int]]] = {}
-        self.removes: list[Target] = []  # still to be carried out, as one
-        self.looked_at = 0  # comparisons of elements, by value filters
+        self.removes: list[Target] = []  # postponed, to be carried out as one
+        self.looked_at = 0  # comparisons that value filters made
 
     def apply(self, resource: Resource, operation: Operation) -> Resource:
-        """Carry out one operation."""
+        """Apply one operation."""
         # Step 1, the target. "If omitted, the target location is assumed to be the
         # resource itself" (§3.5.2.1, §3.5.2.3); for a remove, "the operation fails with
         # ... "noTarget"" (§3.5.2.2).
@@ -3057,21 +3065,23 @@ class Patch:
             return self.apply_at(resource, path, operation)
         if operation.op == "remove":
             raise NoTargetException(
-                detail="A remove needs a 'path' (RFC 7644 §3.5.2.2)."
+                detail="The remove operation has no 'path': send the path of what to "
+                "remove (RFC 7644 §3.5.2.2)."
             )
         if not isinstance(operation.value, dict):
             raise InvalidValueException(
-                detail=f"Without 'path' the value of {operation.op} must be an object "
-                "of attributes and their values (RFC 7644 §3.5.2)."
+                detail=f"The {operation.op} operation has no 'path', and its 'value' "
+                "is not an object: send a path, or an object of attributes and their "
+                "values (RFC 7644 §3.5.2)."
             )
         return self.apply_members(resource, (), operation)
 
     def apply_members(
         self, resource: Resource, above: Chain, operation: Operation
     ) -> Resource:
-        """Carry out an operation on each attribute that its value names.
+        """Apply an operation to each attribute that its value names.
 
-        They are attributes of the resource, or of the extension `above`.
+        The attributes belong to the resource, or to the extension `above`.
         """
         attributes = above[-1].attributes if above else self.type.attributes
         seen: set[str] = set()
@@ -3079,7 +3089,7 @@ class Patch:
             if lower(name) in seen:
                 self.gate.meet("duplicate-json-key", f"value: '{clip_name(name)}'")
             seen.add(lower(name))
-            # Choice: beside attributes `schemas` describes them: it takes nothing away.
+            # Choice: next to other attributes `schemas` describes them, removing none.
             describes = lower(name) == "schemas" and len(operation.value) > 1
             part = Operation("add" if describes else operation.op, name, value)
             if attribute := attributes.get(lower(name)):
@@ -3091,15 +3101,15 @@ class Patch:
         return resource
 
     def apply_unknown(self, resource: Resource, part: Operation) -> Resource:
-        """Carry out a key that is a path (Client (Entra)), or an extension's attribute.
+        """Apply a key that is a path (Client (Entra)) or an extension's attribute.
 
-        Any other is an unknown-attribute.
+        Any other key is an unknown-attribute.
         """
         name = str(part.path)
         if lower(name) == self.type.schema.lower() and isinstance(part.value, dict):
             self.gate.meet("path-as-key", f"value: '{clip_name(name, 200)}'")
             return self.apply_members(resource, (), part)
-        lenient = Gate(frozenset(DEVIATIONS))  # finds what any tolerance would
+        lenient = Gate(frozenset(DEVIATIONS))  # resolves names with every tolerance
         try:
             path = parse_path(name, lenient)
         except (InvalidPathException, InvalidFilterException):
@@ -3116,7 +3126,7 @@ class Patch:
                 self.gate.meet("unknown-attribute", f"value: {error}")
             return resource
         except (InvalidFilterException, InvalidValueException):
-            pass  # an error of its filter, which is raised again below
+            pass  # an error in the filter: `apply` raises it again below
         if not unqualified:
             self.gate.meet("path-as-key", f"value: '{clip_name(name, 200)}'")
         return self.apply(resource, part)
@@ -3124,7 +3134,7 @@ class Patch:
     def apply_at(
         self, resource: Resource, path: str | ValuePath[str], operation: Operation
     ) -> Resource:
-        """Carry out an operation at a path, once its names are found in the schema."""
+        """Apply an operation at a path, after resolving its names in the schema."""
         try:
             chain, selected = bind_path(path, self.type, self.gate)
         except LookupError as error:
@@ -3140,10 +3150,10 @@ class Patch:
     def carry_out(
         self, resource: Resource, target: Target, operation: Operation
     ) -> Resource:
-        """Carry out an operation at a target, which may be `schemas`.
+        """Apply an operation at a target, which may be `schemas`.
 
-        `schemas` follows from the attributes (RFC 7643 §3). Choice: an extension whose
-        URN is taken away loses its attributes.
+        `schemas` follows from the attributes (RFC 7643 §3). Choice: removing the URN of
+        an extension removes the attributes of the extension.
         """
         is_schemas = target.chain[0].name == "schemas"
         if not is_schemas and self.postpone(target, operation):
@@ -3154,12 +3164,13 @@ class Patch:
         before = {**resource, "schemas": schemas_of(self.type, resource)}
         after = self.change(before, target, operation).get("schemas", ())
         asked = {lower(urn): urn for urn in after}
-        if operation.op != "remove":  # what is sent, before each URN is kept once
+        if operation.op != "remove":  # check what was sent, before duplicates go
             sent = listed(operation.value)
             read_urns([urn for urn in sent if isinstance(urn, str)], self.gate)
         if self.type.schema.lower() not in asked:
             raise MutabilityException(
-                detail=f"'schemas' must keep {self.type.schema} (RFC 7643 §3)."
+                detail=f"The operation would remove {self.type.schema} from 'schemas': "
+                "keep it there (RFC 7643 §3)."
             )
         for urn, spelt in asked.items():
             if urn != self.type.schema.lower() and urn not in self.type.extensions:
@@ -3171,10 +3182,10 @@ class Patch:
         return resource
 
     def postpone(self, target: Target, operation: Operation) -> bool:
-        """Return whether this is a remove that is carried out with those before it.
+        """Return whether this remove was postponed, to be applied with the next ones.
 
-        A thousand removes such as members[value eq "2819c223"] in a row are one remove
-        of what any of them selects, which looks at each element once.
+        A row of removes such as members[value eq "2819c223"] becomes one remove of the
+        elements that any of them selects, so each element is read once.
         """
         match target.filter:
             case AttrExp(_, "eq", value) if value is not None:
@@ -3186,7 +3197,7 @@ class Patch:
         return False
 
     def carry_out_removes(self, resource: Resource) -> Resource:
-        """Carry out the removes that were postponed."""
+        """Apply the removes that were postponed."""
         targets, self.removes = self.removes, []
         if not targets:
             return resource
@@ -3198,11 +3209,11 @@ class Patch:
     def change(
         self, resource: Resource, target: Target, operation: Operation
     ) -> Resource:
-        """Carry out an operation at a target that exists."""
+        """Apply an operation at a target whose names are resolved."""
         op, sent = operation.op, operation.value
         *_, attribute = chain = (*target.chain, *target.below)
         # Step 2. "A client MUST NOT modify an attribute that has mutability "readOnly"
-        # or "immutable"" (§3.5.2); `update` compares what is immutable.
+        # or "immutable"" (§3.5.2); `update` checks immutable values.
         fixed = next((each for each in chain if each.mutability == "readOnly"), None)
         if fixed:
             if (
@@ -3215,7 +3226,7 @@ class Patch:
         is_extension = attribute.name.lower() in self.type.extensions
         if is_extension and op != "remove" and isinstance(sent, dict):
             return self.apply_members(resource, chain, operation)
-        # Step 3, the elements, which brackets or the value of a remove select.
+        # Step 3, the elements that a filter or the value of a remove selects.
         chosen = self.choose(resource, target, operation)
         if attribute.computed:
             if attribute.mutability == "immutable" and (chosen is None or any(chosen)):
@@ -3229,9 +3240,7 @@ class Patch:
         if chosen is not None and not any(chosen) and op != "remove":
             return self.create(resource, target, operation, value)
         # Step 5, the change at the end of the path.
-        empties = (
-            sent == "" and value is None
-        )  # empty-clears, of many values by add too
+        empties = sent == "" and value is None  # empty-clears: add removes too
         change = OPERATIONS["remove" if empties else op](self, value)
         if target.below and op == "remove" and sent is not UNSET:
             change, value = without(self.named(attribute, sent)), []
@@ -3246,9 +3255,9 @@ class Patch:
         return update(resource, target.chain, change)
 
     def is_shown(self, resource: Resource, chain: Chain, value: Any) -> bool:
-        """Return whether a resource shows this value; unassigned equals unassigned.
+        """Return whether the resource already has this value, or neither has one.
 
-        Of a complex value the sub-attributes that it names are compared.
+        For a complex value only the sub-attributes that it names are compared.
         """
         subs = chain[-1].attributes
         if isinstance(value, dict) and subs and not chain[-1].multi_valued:
@@ -3263,9 +3272,9 @@ class Patch:
         return shown == (value if isinstance(value, list) else [value])
 
     def check_read_only(self, resource: Resource, target: Target, sent: Any) -> None:
-        """Refuse a readOnly sub-attribute in a value, unless its value is shown.
+        """Reject a value that would change a readOnly sub-attribute.
 
-        Of many values, each may be what any element shows.
+        In a multi-valued attribute each value may equal that of any element.
         """
         chain = (*target.chain, *target.below)
         subs = chain[-1].attributes
@@ -3289,7 +3298,7 @@ class Patch:
                 raise read_only(sub)
 
     def read(self, target: Target, sent: Any) -> Any:
-        """Return the value of an operation as it is stored; see `read_value`."""
+        """Return the value of an operation in its stored form; see `read_value`."""
         *above, attribute = (*target.chain, *target.below)
         if target.filter and not target.below:
             return read_single(attribute, sent, self.gate, patch=True)
@@ -3304,12 +3313,14 @@ class Patch:
     def choose(
         self, resource: Resource, target: Target, operation: Operation
     ) -> list[bool] | None:
-        """Return which of all elements at the target are selected; None: no selection.
+        """Return for each element at the target whether it is selected.
+
+        Without a value filter or the value of a remove, return None.
 
         "If the target location is a multi-valued attribute for which a value selection
         filter ("valuePath") has been supplied and no record match was made, the service
         provider SHALL indicate failure by returning ... "noTarget"" (RFC 7644
-        §3.5.2.3). Of a remove: "no changes should be made to the resource, and a
+        §3.5.2.3). For a remove: "no changes should be made to the resource, and a
         success response should be returned" (§3.5.2.2).
         """
         has_value = operation.op == "remove" and operation.value is not UNSET
@@ -3320,8 +3331,8 @@ class Patch:
             test = self.named(attribute, operation.value)
         elif has_value and not target.below:
             raise InvalidValueException(
-                detail="A remove with a value filter takes no 'value': send the "
-                "filter alone."
+                detail="The remove operation has both a value filter and a 'value': "
+                "send the filter alone."
             )
         else:
             test = compile_filter(target.filter)
@@ -3332,22 +3343,22 @@ class Patch:
         self.looked_at += len(elements) * terms
         if self.looked_at > MAX_ELEMENTS:
             raise PayloadTooLargeException(
-                detail=f"The value filters of this PATCH look at more than "
-                f"{MAX_ELEMENTS} elements, each counted once for each comparison. "
-                "Send fewer operations in one request."
+                detail=f"The value filters of this PATCH read more than {MAX_ELEMENTS} "
+                "elements, counted once for each comparison: send fewer operations in "
+                "one request."
             )
         return [test(each) for each in elements]
 
     def named(self, attribute: Attribute, sent: Any) -> Predicate:
-        """Return what selects the elements that the value of a remove names.
+        """Return the predicate of the elements that the value of a remove names.
 
-        An element is named when every sub-attribute that an item gives matches
+        An element is selected if all sub-attributes of one item match it
         (Client (Entra, JumpCloud, Salesforce)).
         """
         if not attribute.multi_valued:
             raise InvalidValueException(
-                detail=f"A remove of '{attribute.path}', which has one value, takes no "
-                f"'value' {shown(attribute, sent)}: send the path alone."
+                detail=f"The remove of '{attribute.path}', which has one value, has a "
+                f"'value': {shown(attribute, sent)}. To remove it, send the path alone."
             )
         example = f"remove {attribute.path}, value: {shown(attribute, sent)}"
         self.gate.meet("remove-with-value", example)
@@ -3361,7 +3372,7 @@ class Patch:
             given = self.read_item(attribute, item) if item is not None else {}
             key = tuple(value_key(subs[lower(name)], x) for name, x in given.items())
             wanted.setdefault(tuple(given), set()).add(key)
-        wanted.pop((), None)  # an item that gives nothing names nothing
+        wanted.pop((), None)  # an empty item selects nothing
 
         def test(element: Resource) -> bool:
             return any(
@@ -3373,10 +3384,10 @@ class Patch:
         return test
 
     def read_item(self, attribute: Attribute, item: Any) -> Resource:
-        """Return what an item of such a value gives, in order, without what is null.
+        """Return the sub-attributes that one item of such a value gives, by name.
 
-        For references the id alone names the element (RFC 7643 §2.2, `$ref` and the
-        like are computed).
+        They are sorted, without unassigned ones. A reference is reduced to its id,
+        because its other sub-attributes, such as `$ref`, are computed.
         """
         subs = bracket_scope(attribute).attributes
         if not attribute.is_complex or (
@@ -3390,8 +3401,8 @@ class Patch:
             if not (sub := subs.get(lower(name))):
                 raise InvalidValueException(
                     detail=f"No schema declares '{attribute.path}.{clip_name(name)}', "
-                    "so the value names no element: send sub-attributes that /Schemas "
-                    f"lists{nearest(name, (x.name for x in subs.values()))}."
+                    "which the remove's 'value' names: send sub-attributes that "
+                    f"/Schemas lists{nearest(name, (x.name for x in subs.values()))}."
                 )
             if sub.name in given:
                 self.gate.meet(
@@ -3409,17 +3420,17 @@ class Patch:
                 return {"$ref": given["$ref"]}
         if "value" not in given:
             raise InvalidValueException(
-                detail=f"An item of a remove of '{attribute.path}' has no 'value': "
-                "send the id of the element."
+                detail=f"An item in the remove of '{attribute.path}' has no 'value': "
+                "send the id of the element to remove."
             )
         return {"value": read_id(attribute, given["value"], self.gate)}
 
     def create(
         self, resource: Resource, target: Target, operation: Operation, value: Any
     ) -> Resource:
-        """Make the element that a filter describes (Client (Entra)), or refuse to.
+        """Create the element that a filter describes (Client (Entra)).
 
-        Raises NoTargetException (RFC 7644 §3.5.2.1, §3.5.2.3).
+        Raises NoTargetException (RFC 7644 §3.5.2.1, §3.5.2.3) if it describes none.
         """
         attribute = target.chain[-1]
         terms = equal_terms(target.filter) if target.filter else None
@@ -3429,7 +3440,10 @@ class Patch:
             or is_unassigned(value)
             or not (attribute.is_complex and attribute.multi_valued)
         ):
-            raise NoTargetException(detail=f"{where}: the filter matches nothing.")
+            raise NoTargetException(
+                detail=f"{where}: the filter matches no element. Send a filter that "
+                "matches one, or add the whole element to the attribute."
+            )
         self.gate.meet(f"{operation.op}-creates", where)
         described = {term.path[-1].name: term.value for term in terms}
         element = read_object(
@@ -3440,7 +3454,7 @@ class Patch:
         self.written.append((target.chain, [element]))
         return update(resource, target.chain, self.add([element]))
 
-    # What becomes of the old value; None stands for what is or becomes unassigned.
+    # The changes from an old value to a new one. None means unassigned.
 
     def add(self, value: Any) -> Change:
         """``add`` (RFC 7644 §3.5.2.1).
@@ -3464,15 +3478,15 @@ class Patch:
 
         "A set of sub-attributes SHALL be specified in the "value" parameter, which
         replaces any existing values or adds where an attribute did not previously
-        exist": those not named stay. Choice: the same holds for elements that a value
-        filter selects. "If the target location is a multi-valued attribute and no
+        exist": other sub-attributes stay. Choice: this applies also to elements that a
+        value filter selects. "If the target location is a multi-valued attribute and no
         filter is specified, the attribute and all values are replaced."
         """
 
         def change(attribute: Attribute, old: Any) -> Any:
             if value is None:
                 return remove(attribute, old)
-            if value == []:  # elements in which nothing can be written
+            if value == []:  # elements without writable sub-attributes
                 return old
             if is_object(value):
                 return merge(attribute, old, value, self.replace)
@@ -3483,11 +3497,11 @@ class Patch:
     def union(
         self, attribute: Attribute, old: list[Any], value: list[Any]
     ) -> list[Any]:
-        """Return the elements of both; one that exists keeps its spelling.
+        """Return the elements of both lists; an existing element keeps its spelling.
 
         "If the target location already contains the value specified, no changes SHOULD
-        be made to the resource" (RFC 7644 §3.5.2.1). Their places are kept for the next
-        operation, so that many adds of one element take linear time.
+        be made to the resource" (RFC 7644 §3.5.2.1). The positions are cached for the
+        next operation, so that many adds of one element take linear time.
         """
         known, places = self.places.get(attribute, (None, {}))
         if known is not old:
@@ -3516,8 +3530,16 @@ def apply_patch(
 ) -> tuple[Resource, list[Written]]:
     """Return the resource after all operations, and what they wrote.
 
-    `complete` returns a resource with the computed attributes that are named, for
-    filters and comparisons.
+    `complete` adds the named computed attributes to a resource, for filters and
+    comparisons.
+
+    >>> user, gate = create_app().provider.types["User"], Gate(frozenset())
+    >>> ann = {"userName": "ann", "title": "Dr", "emails": [{"value": "a@x.example"}]}
+    >>> body = {"schemas": [MESSAGES + "PatchOp"], "Operations": [
+    ...     {"op": "replace", "path": 'emails[value sw "a@"].type', "value": "work"},
+    ...     {"op": "remove", "path": "title"}]}
+    >>> apply_patch(user, ann, read_operations(body, gate), gate, lambda x, _: x)[0]
+    {'userName': 'ann', 'emails': [{'value': 'a@x.example', 'type': 'work'}]}
 
     Raises NoTargetException, InvalidPathException, InvalidFilterException,
     InvalidValueException, MutabilityException (RFC 7644 §3.5.2, Table 9).
@@ -3529,9 +3551,9 @@ def apply_patch(
 
 
 def update(container: Resource, chain: Chain, change: Change) -> Resource:
-    """Return this object with a change made at the end of a chain.
+    """Return a copy of an object, changed at the end of a chain.
 
-    A path through a multi-valued attribute without a filter leads to each element.
+    A path through a multi-valued attribute without a filter changes each element.
     """
     attribute, *rest = chain
     old = container.get(attribute.name)
@@ -3550,16 +3572,16 @@ def update(container: Resource, chain: Chain, change: Change) -> Resource:
 
 
 def within(chain: Chain, change: Change) -> Change:
-    """Return the change of an element whose sub-attribute changes."""
+    """Return the change of an element that changes one of its sub-attributes."""
     return lambda _, element: update(element, chain, change)
 
 
 def of_chosen(chosen: Iterable[bool], change: Change) -> Change:
-    """Return the change of an attribute of which the chosen elements change.
+    """Return the change of an attribute that changes its chosen elements.
 
     "If no other values remain after removal of the selected values, the multi-valued
-    attribute SHALL be considered unassigned" (RFC 7644 §3.5.2.2). A complex attribute
-    is a list of one.
+    attribute SHALL be considered unassigned" (RFC 7644 §3.5.2.2). A single complex
+    value is treated as a list of one.
     """
     marks = iter(chosen)
 
@@ -3586,7 +3608,7 @@ def of_chosen(chosen: Iterable[bool], change: Change) -> Change:
 
 
 def without(test: Predicate) -> Change:
-    """Return the change of a sub-attribute with many values, of which some go."""
+    """Return the change of a multi-valued sub-attribute that removes some values."""
 
     def change(attribute: Attribute, old: Any) -> Any:
         kept = [each for each in old or [] if not test({"value": each})]
@@ -3598,16 +3620,16 @@ def without(test: Predicate) -> Change:
 
 
 def settle(attribute: Attribute, beside: list[Any], new: list[Any]) -> list[Any]:
-    """Return changed elements without those that are empty or the same as another.
+    """Return the changed elements without empty ones and duplicates.
 
-    Those `beside` were not at the target, and are among the new ones.
+    `beside` holds those in `new` that the operation did not select.
     """
     new = distinct(attribute, [each for each in new if not is_unassigned(each)])
     return settle_primary(attribute, beside, new) if attribute.is_complex else new
 
 
 def is_object(value: Any) -> bool:
-    """Return whether a value is complex."""
+    """Return whether a value is a complex value."""
     return isinstance(value, dict)
 
 
@@ -3615,11 +3637,13 @@ def remove(attribute: Attribute, old: Any) -> None:
     """``remove`` (RFC 7644 §3.5.2.2), and what null does (RFC 7643 §2.5).
 
     Raises MutabilityException "if an attribute is removed or becomes unassigned and is
-    defined as a required attribute"; a secret may be there, since it is not kept.
+    defined as a required attribute"; a required secret is assumed to
+    exist, because it is not stored.
     """
     if attribute.required and (attribute.is_secret or not is_unassigned(old)):
         raise MutabilityException(
-            detail=f"'{attribute.path}' is required: it cannot be removed."
+            detail=f"'{attribute.path}' is required and cannot be removed: send a new "
+            "value with replace."
         )
 
 
@@ -3636,9 +3660,9 @@ def merge(
     value: Resource,
     change: Callable[[Any], Change],
 ) -> Resource:
-    """Return a complex value with these sub-attributes changed, and no others.
+    """Return a complex value with only these sub-attributes changed.
 
-    A reference has a `value` or a `$ref`: the one that is written replaces the other.
+    A `$ref` without a `value` replaces the old `value` of a reference.
     """
     result = old = old or {}
     if attribute.refers and "$ref" in value and "value" not in value:
@@ -3655,10 +3679,10 @@ def merge(
 
 
 def settle_primary(attribute: Attribute, old: list[Any], new: list[Any]) -> list[Any]:
-    """Leave one primary element: the one that was written.
+    """Keep at most one element primary: the one that was written.
 
     "The primary attribute value "true" MUST appear no more than once" (RFC 7643 §2.4);
-    a new one turns the old one to false (RFC 7644 §3.5.2).
+    a new one sets the old one to false (RFC 7644 §3.5.2).
     """
     primary = [place for place, each in enumerate(new) if each.get("primary") is True]
     if len(primary) < 2:
@@ -3667,8 +3691,8 @@ def settle_primary(attribute: Attribute, old: list[Any], new: list[Any]) -> list
     fresh = [place for place in primary if new[place] not in before]
     if len(fresh) != 1:
         raise InvalidValueException(
-            detail=f"More than one element of '{attribute.path}' would be primary "
-            "(RFC 7643 §2.4)."
+            detail=f"More than one element of '{attribute.path}' would be primary: "
+            'send "primary": true in one only (RFC 7643 §2.4).'
         )
     return [
         {**each, "primary": False} if place in primary and place != fresh[0] else each
@@ -3677,12 +3701,12 @@ def settle_primary(attribute: Attribute, old: list[Any], new: list[Any]) -> list
 
 
 def element_of(attribute: Attribute) -> Attribute:
-    """Answer the attribute that one element of a multi-valued attribute is."""
+    """Return the attribute that describes one element of a multi-valued attribute."""
     return replace(attribute, multi_valued=False, required=False)
 
 
 def equal_terms(tree: Filter[Chain]) -> list[AttrExp[Chain]] | None:
-    """Answer the terms of `a eq 1 and b eq 2`, or None for any other filter."""
+    """Return the terms of `a eq 1 and b eq 2`, or None for any other filter."""
     match tree:
         case AttrExp((_,), "eq", value) if value is not None:
             return [tree]
@@ -3694,26 +3718,28 @@ def equal_terms(tree: Filter[Chain]) -> list[AttrExp[Chain]] | None:
 
 
 def read_only(attribute: Attribute) -> MutabilityException:
-    """Build the error of a change to what is readOnly (RFC 7643 §2.2)."""
-    return MutabilityException(detail=f"'{attribute.path}' is readOnly.")
+    """Return the error for a change to a readOnly attribute (RFC 7643 §2.2)."""
+    return MutabilityException(
+        detail=f"'{attribute.path}' is readOnly: leave it out of the operation."
+    )
 
 
 def immutable(attribute: Attribute) -> MutabilityException:
-    """Build the error of a change to what is immutable (RFC 7643 §2.2)."""
+    """Return the error for a change to an immutable attribute (RFC 7643 §2.2)."""
     return MutabilityException(
-        detail=f"'{attribute.path}' is immutable: once it has a value, that stays."
+        detail=f"'{attribute.path}' is immutable and has a value: keep that value."
     )
 
 
 def keep_immutable(
     attributes: Iterable[Attribute], old: Resource, new: Resource
 ) -> Resource:
-    """Return the new object, in which immutable values are spelt as before.
+    """Return the new object with its immutable values spelled as before.
 
     "If one or more values are already set for the attribute, the input value(s) MUST
-    match" (RFC 7644 §3.5.1): order and case matter where they do elsewhere. The
-    elements of a multi-valued attribute come and go: only one that is changed in its
-    place is checked, where it is changed.
+    match" (RFC 7644 §3.5.1), by the same rules of order and case as elsewhere. The
+    elements of a multi-valued attribute may be added and removed. Only an element that
+    is changed in place is checked, in `of_chosen`.
 
     Raises MutabilityException.
     """
