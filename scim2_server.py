@@ -2537,7 +2537,7 @@ def parse_sort(
 def read_resource(
     type: ResourceType, payload: Mapping[str, Any], gate: Gate
 ) -> Resource:
-    """Answer the attributes of a payload as they are stored, secrets among them.
+    """Return the attributes of a payload in their stored form, including secrets.
 
     "readOnly ... SHALL be ignored" (RFC 7644 §3.3, §3.5.1).
 
@@ -2578,7 +2578,7 @@ def check_schemas(
 
 
 def read_urns(sent: Any, gate: Gate) -> dict[str, str]:
-    """Answer the URNs of a `schemas` attribute by their lower-case form."""
+    """Return the URNs of a `schemas` attribute by their lower-case form."""
     if sent is None:
         return {}
     if not isinstance(sent, list) or not all(isinstance(each, str) for each in sent):
@@ -2590,7 +2590,7 @@ def read_urns(sent: Any, gate: Gate) -> dict[str, str]:
 
 
 def check_required(type: ResourceType, resource: Resource) -> None:
-    """Check that what is required is there; an empty userName is no userName.
+    """Check that required attributes have a value; a blank userName is not one.
 
     Raises InvalidValueException (RFC 7643 §2.2 "required").
     """
@@ -2600,7 +2600,7 @@ def check_required(type: ResourceType, resource: Resource) -> None:
 def check_required_within(
     attributes: Iterable[Attribute], value: Resource, stored: bool = False
 ) -> None:
-    """Check an object, and the objects in it; of one that is `stored` no secrets."""
+    """Check an object and the objects in it; a `stored` one may lack secrets."""
     for attribute in attributes:
         item = value.get(attribute.name)
         if attribute.required:
@@ -2616,7 +2616,7 @@ def check_required_within(
 
 
 def schemas_of(type: ResourceType, resource: Resource) -> list[str]:
-    """Answer the URNs of the schemas whose attributes are there (RFC 7643 §3)."""
+    """Return the URNs of the schemas that a resource uses (RFC 7643 §3)."""
     extensions = type.extensions.values()
     return [type.schema, *(each.name for each in extensions if each.name in resource)]
 
@@ -2624,7 +2624,7 @@ def schemas_of(type: ResourceType, resource: Resource) -> list[str]:
 def part_secrets(
     type: ResourceType, resource: Resource
 ) -> tuple[Resource, dict[str, Any]]:
-    """Part a resource from what is never returned in it, by path (RFC 7643 §7)."""
+    """Separate a resource from its secrets, which are by path (RFC 7643 §7)."""
     if not any(attribute.name in resource for attribute in type.marked["never"]):
         return resource, {}
     return split_secrets(type.attributes, resource)
@@ -2633,7 +2633,7 @@ def part_secrets(
 def split_secrets(
     attributes: Mapping[str, Attribute], value: Resource
 ) -> tuple[Resource, dict[str, Any]]:
-    """Part an object, and the objects in it, from what is never returned."""
+    """Separate an object, and the objects in it, from the secrets."""
     kept: Resource = {}
     secret: dict[str, Any] = {}
     for name, item in value.items():
@@ -2866,7 +2866,7 @@ MODEL_TYPES = {
 def model_error(
     chain: Chain, fault: Mapping[str, Any], secrets: Iterable[str]
 ) -> SCIMException:
-    """Build the error of a value that a class refuses; it quotes no secret."""
+    """Return the error for a value that a class rejects, without any secret."""
     kind, context = fault["type"], fault.get("ctx") or {}
     if not chain:
         where = "The resource is not valid"
@@ -2885,7 +2885,7 @@ def model_error(
 
 
 def secret_among(chain: Chain) -> Attribute:
-    """Return the secret attribute in which this one is, or this one."""
+    """Return the secret attribute that contains this one, or this one itself."""
     return next((each for each in chain if each.is_secret), chain[-1])
 
 
