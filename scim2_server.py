@@ -473,13 +473,13 @@ class Gate:
 
 # === 3. Schemas and resource types (RFC 7643 §2.2, §6, §7): Attribute, ResourceType ===
 #
-# The characteristics of attributes drive everything: what is read, found, compared,
-# changed and shown. They are compiled once from the schemas that are served. An
-# extension is one more complex attribute, whose name is its URN (RFC 7643 §3.3).
+# The characteristics of an attribute decide how it is validated, filtered, changed and
+# returned. They are compiled once, from the schemas that are served. An extension is a
+# complex attribute whose name is its URN (RFC 7643 §3.3).
 
 
 def lower(name: str) -> str:
-    """Return a name as it is looked up: only ASCII letters have no case.
+    """Return a name in lower case, if it is ASCII.
 
     Names are ASCII (RFC 7643 §2.1). `str.lower` turns the Kelvin sign into "k".
     """
@@ -487,11 +487,11 @@ def lower(name: str) -> str:
 
 
 class Attributes(dict[str, "Attribute"]):
-    """Attributes by their names in lower case: names have no case (RFC 7643 §2.1)."""
+    """Attributes by lower-case name: names are case-insensitive (RFC 7643 §2.1)."""
 
     @cached_property
     def exact(self) -> dict[str, Attribute]:
-        """The attributes by their names as the schema spells them, as most come."""
+        """The attributes by name as the schema spells it, as most clients do."""
         return {each.name: each for each in self.values()}
 
     def find(self, name: str) -> Attribute | None:
@@ -500,9 +500,9 @@ class Attributes(dict[str, "Attribute"]):
 
     @cached_property
     def plain(self) -> dict[str, str]:
-        """The names of those that take one string, and any, as the schema spells them.
+        """The names of the attributes that accept any single string.
 
-        Most values are theirs, and need no more than a look here: half of a POST.
+        Most values belong to these attributes. One look-up here validates them.
         """
         return {
             each.name: each.name
@@ -514,7 +514,7 @@ class Attributes(dict[str, "Attribute"]):
 
 
 class Form(NamedTuple):
-    """A form that RFC 7643 gives a string: its name, and what has it."""
+    """A syntax that RFC 7643 requires of a string: its name and a test for it."""
 
     name: str
     is_met: Callable[[str], object]
@@ -529,7 +529,7 @@ class Attribute:
     type: str = "string"
     multi_valued: bool = False
     required: bool = False
-    """Whether a client must send it: what the server provides is never required."""
+    """Whether a client must send it. False if the server provides it."""
     case_exact: bool = False
     mutability: str = "readWrite"
     returned: str = "default"
@@ -537,30 +537,30 @@ class Attribute:
     attributes: Attributes = field(default_factory=Attributes)
     """The sub-attributes."""
     refers: tuple[str, ...] = ()
-    """The resource types, by name, of which `value` can be an id."""
+    """The names of the resource types whose ids `value` can hold."""
     links: Mapping[str, str] = field(default_factory=dict)
     """The referenceTypes of a URI, with their endpoints, if any is served here."""
     form: Form | None = None
-    """The form that RFC 7643 gives its strings, if it gives one."""
+    """The syntax that RFC 7643 requires of its strings, if any."""
     computed: bool = False
-    """Whether the server works it out from other resources or the request."""
-    # What follows from these, once for all:
+    """Whether the server computes it from other resources or the request."""
+    # Derived from the fields above:
     marks: frozenset[str] = field(init=False)
-    """The mutability, returned and "required" of the attribute and all within it."""
+    """The mutability, returned and "required" of it and its sub-attributes."""
     is_complex: bool = field(init=False)
     is_text: bool = field(init=False)
-    """Whether it has one string, which can be shown."""
+    """Whether it holds a single string that is not secret."""
     is_secret: bool = field(init=False)
-    """Whether it is never returned, or writeOnly, and so never kept (RFC 7643 §7)."""
+    """Whether it is never returned, or writeOnly (RFC 7643 §7)."""
 
     def __post_init__(self) -> None:
         secret = self.returned == "never" or self.mutability == "writeOnly"
         is_string = self.type in ("string", "reference")
         marks = {self.mutability, self.returned, *["required"] * self.required}
         marks |= {"never"} if secret else set()
-        if secret:  # all within it is as secret
+        if secret:  # so are its sub-attributes
             within = [*self.attributes.values()]
-            for each in within:  # which grows
+            for each in within:  # the loop extends this list
                 object.__setattr__(each, "marks", each.marks | {"never"})
                 within += each.attributes.values()
         marks = marks.union(*(each.marks for each in self.attributes.values()))
@@ -574,7 +574,7 @@ class Attribute:
 
 
 Chain = tuple[Attribute, ...]
-"""The way to an attribute: the extension, if any, the attribute, the sub-attribute."""
+"""The path to an attribute: extension (if any), attribute, sub-attribute (if any)."""
 
 
 Model = type[scim2_models.Resource[Any]] | type[scim2_models.Extension]
@@ -593,23 +593,23 @@ class ResourceType:
     attributes: Attributes  # common, core, and the extensions by URN
     marked: Mapping[str, tuple[Attribute, ...]]  # the attributes with each mark
     unique: tuple[Chain, ...]
-    indexed: tuple[Chain, ...]  # what `Store` finds without looking at every resource
+    indexed: tuple[Chain, ...]  # `Store` has an index of each
     references: tuple[Chain, ...]  # complex attributes whose `value` is an id
-    links: tuple[Chain, ...]  # references by themselves that resource types only have
+    links: tuple[Chain, ...]  # stand-alone references to resources only
     documents: Mapping[str, Mapping[str, Any]]
-    """The schemas: that of the resource as "", those of extensions by URN."""
+    """The schemas: the core schema under "", the extensions by URN."""
     classes: Mapping[str, Model]
-    """Those of them that were given as classes of scim2-models, likewise."""
+    """The schemas given as scim2-models classes, under the same keys."""
 
-    # What follows from these:
+    # Derived from the fields above:
     members: Attribute | None = field(init=False)
-    """The attribute that makes a group of it (RFC 7643 §4.2)."""
+    """The attribute that makes it a group (RFC 7643 §4.2)."""
     groups: Attribute | None = field(init=False)
     """The attribute that lists the groups it is a member of (RFC 7643 §4.1.2)."""
     user_name: Attribute | None = field(init=False)
     """The attribute by which /Me finds a user (RFC 7644 §3.11)."""
     display_name: Attribute | None = field(init=False)
-    """The attribute that references show, which everyone may see."""
+    """The attribute that references display. Every client may read it."""
 
     def __post_init__(self) -> None:
         members, groups = map(self.attributes.get, ("members", "groups"))
@@ -643,7 +643,7 @@ TYPES = (
     *("dateTime", "binary", "reference", "complex"),
 )
 CHARACTERISTICS: dict[str, tuple[str, tuple[Any, ...]]] = {
-    # as the schema spells them: our name, and the values, of which the default is first
+    # name in the schema: (name in `Attribute`, values with the default first)
     "type": ("type", TYPES),
     "multiValued": ("multi_valued", (False, True)),
     "required": ("required", (False, True)),
@@ -653,7 +653,7 @@ CHARACTERISTICS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "uniqueness": ("uniqueness", ("none", "server", "global")),
 }
 COMPUTED = ("$ref", "type", "display", "displayname")
-"""What is worked out beside a `value` that is the id of a resource."""
+"""The sub-attributes computed from a `value` that is the id of a resource."""
 
 
 def compile_attributes(
@@ -672,9 +672,13 @@ def is_closed(attribute: Attribute) -> bool:
 def compile_attribute(
     document: Mapping[str, Any], above: str, types: Mapping[str, str]
 ) -> Attribute:
-    """Compile an attribute, and what is below it.
+    """Compile an attribute and its sub-attributes.
 
-    Raises ValueError for a characteristic that RFC 7643 §7 does not know.
+    >>> attribute = compile_attribute({"name": "nick", "returned": "request"}, "", [])
+    >>> attribute.type, attribute.mutability, attribute.returned
+    ('string', 'readWrite', 'request')
+
+    Raises ValueError if a characteristic has a value that RFC 7643 §7 does not define.
     """
     name = str(document["name"])
     path, subs = above + name, document.get("subAttributes")
@@ -701,7 +705,7 @@ def compile_attribute(
     read_only = values["mutability"] == "readOnly"
     given = [x for x in below.values() if x.mutability != "readOnly" and not x.computed]
     if read_only or (below and not given):
-        values["required"] = False  # of a client: the server provides it (§2.2)
+        values["required"] = False  # the server provides it (§2.2)
         below = Attributes((x, replace(y, required=False)) for x, y in below.items())
     derived = path == "groups" and read_only and values["multi_valued"] and bool(refers)
     return Attribute(
@@ -723,7 +727,7 @@ def is_printable(text: str) -> bool:
 
 
 def is_der_sequence(text: str) -> bool:
-    """Return whether base64 holds one SEQUENCE of DER, of the length that it says.
+    """Return whether base64 holds one DER SEQUENCE whose length is right.
 
     >>> is_der_sequence("MAMCAQE="), is_der_sequence("AAAA")
     (True, False)
@@ -740,7 +744,7 @@ def is_der_sequence(text: str) -> bool:
 
 
 def matching(pattern: str) -> Callable[[str], object]:
-    """Return a test for texts that match a pattern as a whole."""
+    """Return a test whether a whole text matches the pattern."""
     return re.compile(pattern, re.A).fullmatch
 
 
@@ -751,8 +755,9 @@ URI = Form(
     matching(r"(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*"),
 )
 FORMS: dict[tuple[str, str], Form] = {
-    # by schema and path (RFC 7643 §4.1). Their syntax alone: a list of countries or of
-    # time zones would be out of date. Errata 5990, 5991: ISO 3166-1 codes are capitals.
+    # By schema and path (RFC 7643 §4.1). Only the syntax is validated: a list of
+    # countries or time zones would go out of date.
+    # Errata 5990, 5991: ISO 3166-1 codes are capitals.
     (USER, "userName"): Form("without control and format characters", is_printable),
     (USER, "locale"): Form("a language tag such as en-US", matching(LANGUAGE)),
     (USER, "preferredLanguage"): Form(
@@ -769,7 +774,7 @@ FORMS: dict[tuple[str, str], Form] = {
 
 
 def with_forms(schema: str, attributes: Attributes) -> Attributes:
-    """Return the attributes of a schema, with the forms of their strings."""
+    """Return the attributes of a schema with their forms added."""
     found = Attributes(attributes)
     for each in attributes.values():
         form = FORMS.get((schema, each.path), each.form)
@@ -847,7 +852,7 @@ def compile_type(
         extended.append(one | {"subAttributes": found.get("attributes")})
     extensions = compile_attributes(extended, "", names)
     declared = core.get("attributes") or []
-    # What a schema says of externalId holds, as long as that is one string (§3.1).
+    # A schema may redefine externalId, if it remains a single string (§3.1).
     attributes = compile_attributes([*COMMON, *declared], "", names)
     attributes = with_forms(str(core["id"]), attributes)
     if again := {x["name"].lower() for x in declared} & {"schemas", "id", "meta"}:
@@ -916,7 +921,7 @@ CORRECTIONS: list[tuple[str, str, dict[str, Any], str]] = [
 def default_documents() -> dict[str, list[dict[str, Any]]]:
     """Return a copy of the built-in documents (RFC 7643 §8.6, §8.7).
 
-    They are those of scim2-models' classes with `CORRECTIONS`.
+    They come from the classes of scim2-models, with `CORRECTIONS` applied.
     """
     documents: dict[str, list[dict[str, Any]]] = json.loads(default_json())
     return documents
@@ -949,10 +954,10 @@ def gather_documents(
 ) -> tuple[list[Any], list[Any], dict[str, Model]]:
     """Return schemas and resource types as documents, and the classes among them.
 
-    The classes are by the ids of their schemas, in lower case. Where the resource types
-    are classes, their schemas follow from them; what is not given is built in.
+    The classes are keyed by schema id in lower case. The schemas of resource types that
+    are classes are derived from them. None means the built-in documents.
 
-    Raises ValueError for a class of anything else.
+    Raises ValueError if a class does not define a SCIM schema.
     """
     default = default_documents()
     types = default["resource_types"] if types is None else list(types)
@@ -962,7 +967,7 @@ def gather_documents(
         schemas = default["schemas"] if len(models) < len(types) else []
     schemas = list(schemas)
     models = [*models, *(each for each in schemas if isinstance(each, type))]
-    for model in models:  # which grows
+    for model in models:  # the loop extends this list
         models += getattr(model, "__scim_extension_metadata__", ())
         if not issubclass(model, MODELS) or model.__schema__ is None:
             raise ValueError(f"{model.__name__} is not a class of a SCIM schema")
@@ -976,9 +981,9 @@ def gather_documents(
 
 
 def as_document(given: Any, kind: Any) -> Any:
-    """Return the document for which a class or instance of scim2-models stands.
+    """Return the document that a scim2-models class or instance represents.
 
-    `CORRECTIONS` hold for its own classes, and for those that a builder makes of them.
+    `CORRECTIONS` apply to the classes of scim2-models and to their subclasses.
     """
     if isinstance(given, kind):
         return given.model_dump()
@@ -1002,14 +1007,14 @@ def as_document(given: Any, kind: Any) -> Any:
 def check_documents(
     documents: Iterable[Any], model: type[scim2_models.Resource[Any]]
 ) -> list[dict[str, Any]]:
-    """Validate schemas or resource types, and return them spelt as RFC 7643 §7 does.
+    """Validate schemas or resource types. Return them with RFC 7643 §7 spelling.
 
-    Raises ValueError with one line that names the document.
+    Raises ValueError with a one-line message that names the document.
     """
     checked: list[dict[str, Any]] = []
     for given in documents:
         if not isinstance(given, dict):
-            raise ValueError(f"no JSON object, but {clip(given)}")
+            raise ValueError(f"not a JSON object: {clip(given)}")
         document = spell_members(given)
         name = document.get("id") or document.get("name")
         needed = ("id",) if model is scim2_models.Schema else ("schema", "endpoint")
@@ -1045,14 +1050,15 @@ DOCUMENT_MEMBERS = {
         *("subAttributes", "canonicalValues", "referenceTypes", *CHARACTERISTICS),
     )
 }
-"""The members of schemas and resource types, by their names in lower case (§6, §7)."""
+"""The members of schemas and resource types by lower-case name (§6, §7)."""
 
 
 def spell_members(document: Any) -> Any:
     """Return a document with its members spelt as RFC 7643 spells them.
 
-    The names of attributes are case insensitive (§2.1). Raises ValueError for one
-    member in two spellings.
+    Attribute names are case-insensitive (§2.1).
+
+    Raises ValueError if a member appears in two spellings.
     """
     if isinstance(document, list):
         return [spell_members(each) for each in document]
@@ -1070,11 +1076,11 @@ def spell_members(document: Any) -> Any:
 
 
 def find_unknown_members(document: Mapping[str, Any], model: Any) -> list[str]:
-    """Validate a document with scim2-models; return the members that it does not know.
+    """Validate a document. Return the members that scim2-models does not know.
 
     They are served as given: another server or an Internet-Draft may define them.
 
-    Raises ValueError for anything else that is wrong.
+    Raises ValueError if anything else is invalid.
     """
     try:
         model.model_validate(document)
@@ -1118,12 +1124,12 @@ def check_attributes(attributes: Any, path: str, depth: int) -> None:
 
 
 def listed(content: Any) -> list[Any]:
-    """Answer a list of one or more documents."""
+    """Return a list unchanged, or a single document as a list."""
     return content if isinstance(content, list) else [content]
 
 
 def first_line(error: ValueError) -> str:
-    """Answer what a validation error of scim2-models says first, in one line."""
+    """Return the first error that scim2-models reports, in one line."""
     if not hasattr(error, "errors"):
         return str(error).partition("\n")[0]
     errors = error.errors()
@@ -1133,7 +1139,7 @@ def first_line(error: ValueError) -> str:
 
 
 def spell_out_schema(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Answer a schema with every characteristic spelt out (RFC 7643 §7)."""
+    """Return a schema with every characteristic present (RFC 7643 §7)."""
 
     def spelt(attribute: Mapping[str, Any]) -> dict[str, Any]:
         result = {"name": attribute["name"]}
