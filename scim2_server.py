@@ -674,7 +674,7 @@ def compile_attribute(
 ) -> Attribute:
     """Compile an attribute and its sub-attributes.
 
-    >>> attribute = compile_attribute({"name": "nick", "returned": "request"}, "", [])
+    >>> attribute = compile_attribute({"name": "nick", "returned": "request"}, "", {})
     >>> attribute.type, attribute.mutability, attribute.returned
     ('string', 'readWrite', 'request')
 
