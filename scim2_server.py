@@ -1202,7 +1202,7 @@ def read_elements(
 ) -> list[Any] | None:
     """Return the elements of a multi-valued attribute (RFC 7643 §2.4).
 
-    An element that comes twice is kept once. Deviation: "SHOULD NOT return the same
+    An element that comes twice is kept once. Departure: "SHOULD NOT return the same
     (type, value) combination more than once per attribute", which elements with the
     same two do here that differ in more.
     """
